@@ -1,0 +1,381 @@
+"""The instruction table: one declaration per instruction, and everything else derives from it.
+
+A declaration is a function under `@instruction`.  Its docstring is the manual's text, its
+decorator gives operands, attributes, the unit it occupies and the events one execution counts,
+and its body is what the instruction means.  Parser checks, printer, verifier, both engines, the
+cost counters and docs/ISA.md read this table; no other list of instructions exists.
+
+Two families:
+
+* a *value* instruction computes a register from values: its body is a pure function of arrays
+  whose last axis is the vector, so one engine may hand it one vector and the other a whole
+  loop nest at once;
+* an *effect* instruction touches buffers or arrays: its body calls the `Machine`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from isa.geometry import Geometry
+from isa.program import Address, Array, BufferRef, Matrix
+
+F32_EXACT = 1 << 24
+"""Every integer of smaller magnitude is exact in float32."""
+
+
+class Kind(enum.Enum):
+    """What an operand may be; the value is how the manual writes it."""
+
+    RESULT = "register"  # written
+    VALUE = "register "  # read
+    TERM = "register, sub-crossbar column band or integer constant"
+    ROW_BAND = "sub-crossbar row band"
+    GROUP = "crossbar group"
+    READ = "address read"
+    WRITE = "address written"
+    SOURCE = "buffer read"
+    TARGET = "buffer written"
+    INTEGERS = "integer constant"
+    FLOATS = "f32 constant"
+
+
+class Unit(enum.Enum):
+    """The unit an instruction occupies.  Units run in parallel (see docs/timing.md)."""
+
+    DRIVER = "driver"  # one per row band: all bands latch in one cycle
+    ARRAY = "array"  # one per sub-crossbar: all fire together
+    ADDER = "adder"
+    VECTOR = "vector"
+    READ = "read"  # the buffers' read port
+    WRITE = "write"  # the buffers' write port
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    name: str
+    kind: Kind
+    repeated: bool = False  # only the last one: one or more operands
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    name: str
+    type: Literal["int", "float"]
+    default: int | float | None = None  # None: must be written
+    low: float = -np.inf
+    high: float = np.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the events of one execution depend on; all known before anything runs.
+
+    length     values in the vector that is read, written or computed; for `clear` and
+               `reshape` values in the whole destination buffer
+    bits       bits of one value of the buffer that is touched (`reshape`: of the destination)
+    from_bits  `reshape`: bits of one value of the source
+    terms      number of terms of a `sum`
+    fired      sub-crossbars driven since the last fire of the group
+    geometry   of the crossbar that is driven or fired
+    """
+
+    length: int = 0
+    bits: int = 0
+    from_bits: int = 0
+    terms: int = 0
+    fired: int = 0
+    geometry: Geometry | None = None
+
+
+EVENTS: Mapping[str, str] = {
+    "rounds": "`fire`s executed",
+    "drives": "word-line pulses: rows x planes x column tiles of each drive inside its buffer",
+    "gated_drives": "word-line pulses saved because the address lay outside its buffer",
+    "inserted_zeros": "word-line pulses saved because the address fell between two pixels",
+    "activations": "array reads: arrays driven x planes",
+    "conversions": "ADC conversions: planes x slices x row tiles x columns, and reference columns",
+    "shift_adds": "shift-and-adds that merge planes and slices, in values",
+    "sums": "additions of row tiles and of `sum` terms and `accum`s, in values",
+    "buffer_reads": "bits read from buffers",
+    "buffer_writes": "bits written to buffers",
+    "vector_ops": "operations of the vector unit, in values",
+}
+"""Every counted event, in the order reports show them."""
+
+
+class Machine(Protocol):
+    """What an effect instruction needs of an engine."""
+
+    def latch(self, matrix: Matrix, source: Address) -> None: ...
+    def fire(self, group: Matrix) -> None: ...
+    def read(self, source: Address) -> Array: ...
+    def write(self, target: Address, value: Array) -> None: ...
+    def add(self, target: Address, value: Array) -> None: ...
+    def fill(self, target: BufferRef) -> None: ...
+    def reshape(self, target: BufferRef, source: BufferRef) -> None: ...
+
+
+Events = Callable[[Sizes], Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One row of the table."""
+
+    mnemonic: str
+    params: tuple[Param, ...]
+    attributes: tuple[Attribute, ...]
+    unit: Unit
+    events: Events
+    doc: str
+    meaning: Callable[..., Any]
+    is_value: bool  # its first parameter is a RESULT and `meaning` is pure
+
+
+INSTRUCTIONS: dict[str, Spec] = {}
+"""Mnemonic -> declaration, in the order of the manual."""
+
+
+def instruction(
+    *params: Param, unit: Unit, events: Events, attributes: tuple[Attribute, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def declare(meaning: Callable[..., Any]) -> Callable[..., Any]:
+        mnemonic = meaning.__name__.rstrip("_")
+        doc = (meaning.__doc__ or "").strip()
+        is_value = params[0].kind is Kind.RESULT and params[-1].kind is not Kind.READ
+        INSTRUCTIONS[mnemonic] = Spec(
+            mnemonic, params, attributes, unit, events, doc, meaning, is_value
+        )
+        return meaning
+
+    return declare
+
+
+def _geometry(s: Sizes) -> Geometry:
+    assert s.geometry is not None
+    return s.geometry
+
+
+# ---------------------------------------------------------------- crossbars
+
+
+@instruction(
+    Param("band", Kind.ROW_BAND),
+    Param("source", Kind.READ),
+    unit=Unit.DRIVER,
+    # Counted as drives, gated_drives or inserted_zeros, by where the address falls.  Only a
+    # drive inside its buffer reads it.
+    events=lambda s: {
+        "drives": s.length * _geometry(s).planes * _geometry(s).column_tiles,
+        "buffer_reads": s.length * s.bits,
+    },
+)
+def drive(machine: Machine, band: Matrix, source: Address) -> None:
+    """Latch the vector at `source`, less the buffer's zero, on the word lines of one row band.
+
+    An address outside the buffer (`?`) drives zeros: the drivers are gated and the buffer is
+    not read; so does an address that falls between two pixels (an inserted zero). A gated
+    drive keeps its slot. The next `fire` of the group, in the same block, uses the drive up; a
+    band that was not driven contributes nothing.
+    """
+    machine.latch(band, source)
+
+
+@instruction(
+    Param("group", Kind.GROUP),
+    unit=Unit.ARRAY,
+    events=lambda s: {
+        "rounds": 1,
+        "activations": s.fired * _geometry(s).arrays * _geometry(s).planes,
+        "conversions": s.fired * _geometry(s).conversions,
+        "shift_adds": s.fired * _geometry(s).shift_adds,
+        "sums": s.fired * _geometry(s).tile_adds,
+    },
+)
+def fire(machine: Machine, group: Matrix) -> None:
+    """One round: every sub-crossbar of the group that was driven since its last fire
+    multiplies the driven vector by its weights, plane by plane.
+
+    The products can be summed until the next `fire` of the group or the end of the block. It
+    takes planes x columns per ADC clock cycles.
+    """
+    machine.fire(group)
+
+
+# ---------------------------------------------------------------- values
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("terms", Kind.TERM, repeated=True),
+    unit=Unit.ADDER,
+    events=lambda s: {"sums": (s.terms - 1) * s.length},
+)
+def sum_(*terms: Array) -> Array:
+    """Add products of the last `fire`, registers and integer constants, value by value.
+
+    All terms have one length; a constant of length 1 counts for every value.
+    """
+    total: Array = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("value", Kind.VALUE),
+    Param("factor", Kind.INTEGERS),
+    unit=Unit.VECTOR,
+    events=lambda s: {"vector_ops": s.length},
+)
+def mul(value: Array, factor: Array) -> Array:
+    """Multiply by an integer constant, value by value (or by one number)."""
+    product: Array = value * factor
+    return product
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("value", Kind.VALUE),
+    Param("scale", Kind.FLOATS),
+    attributes=(
+        Attribute("zero", "int", 0, -F32_EXACT, F32_EXACT),
+        Attribute("low", "int", None, 1 - F32_EXACT, F32_EXACT - 1),
+        Attribute("high", "int", None, 1 - F32_EXACT, F32_EXACT - 1),
+        Attribute("slope", "float", 1.0, 0.0, 3.4e38),
+    ),
+    unit=Unit.VECTOR,
+    events=lambda s: {"vector_ops": s.length},
+)
+def quant(
+    value: Array, scale: Array, *, zero: int, low: int, high: int, slope: float
+) -> npt.NDArray[np.float32]:
+    """Requantise: to float32 (round to nearest even), times `scale`, times `slope` where
+    negative, round half to even, add `zero`, saturate to [`low`, `high`].
+
+    Every step is one float32 operation, as in onnxruntime's QuantizeLinear. Relu is
+    `low=zero`; LeakyRelu its `slope`; Clip its `low` and `high`.
+    """
+    real = value.astype(np.float32) * scale
+    if slope != 1.0:
+        np.multiply(real, np.float32(slope), out=real, where=real < 0)
+    np.rint(real, out=real)
+    if zero:
+        np.add(real, np.float32(zero), out=real)
+    np.maximum(real, np.float32(low), out=real)
+    np.minimum(real, np.float32(high), out=real)
+    return real
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("value", Kind.VALUE),
+    Param("table", Kind.INTEGERS),
+    attributes=(
+        Attribute("low", "int", 0),
+        Attribute("shift", "int", 0, 0, 32),
+        Attribute("fraction", "int", 0, 0, 32),
+    ),
+    unit=Unit.VECTOR,
+    events=lambda s: {"vector_ops": s.length},
+)
+def lookup(value: Array, table: Array, *, low: int, shift: int, fraction: int) -> Array:
+    """A function by table, between entries by straight lines, all in integers.
+
+    With u = value - `low`, i = u >> `shift` and r = u mod 2^`shift`, the result is
+    (table[i] * 2^shift + (table[i+1] - table[i]) * r) / 2^(shift + fraction), rounded half up:
+    entries lie 2^shift apart and carry `fraction` bits below the point. With `shift=0` it is
+    table[u] / 2^fraction and table[i+1] is not read.
+    """
+    offset = value.astype(np.int64) - low
+    index = offset >> shift
+    entries = table.astype(np.int64)
+    wide = entries[index] << shift
+    if shift:
+        wide = wide + (entries[index + 1] - entries[index]) * (offset - (index << shift))
+    drop = shift + fraction
+    result: Array = (wide + ((1 << drop) >> 1)) >> drop
+    return result
+
+
+# ---------------------------------------------------------------- buffers
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("source", Kind.READ),
+    unit=Unit.READ,
+    events=lambda s: {"buffer_reads": s.length * s.bits},
+)
+def load(machine: Machine, source: Address) -> Array:
+    """Read the vector at `source`, less the buffer's zero.
+
+    An address outside the buffer (`?`), or between two pixels, gives zeros; it is counted all
+    the same.
+    """
+    return machine.read(source)
+
+
+@instruction(
+    Param("target", Kind.WRITE),
+    Param("value", Kind.VALUE),
+    unit=Unit.WRITE,
+    events=lambda s: {"buffer_writes": s.length * s.bits},
+)
+def store(machine: Machine, target: Address, value: Array) -> None:
+    """Write codes to `target`. A write outside the buffer (`?`), or between two pixels, is
+    dropped: that is the crop; it is counted all the same."""
+    machine.write(target, value)
+
+
+@instruction(
+    Param("target", Kind.WRITE),
+    Param("value", Kind.VALUE),
+    unit=Unit.WRITE,
+    events=lambda s: {
+        "buffer_reads": s.length * s.bits,
+        "buffer_writes": s.length * s.bits,
+        "sums": s.length,
+    },
+)
+def accum(machine: Machine, target: Address, value: Array) -> None:
+    """Add to the vector at `target`, an accumulator buffer. Outside the buffer (`?`), or
+    between two pixels, it is dropped; it is counted all the same."""
+    machine.add(target, value)
+
+
+@instruction(
+    Param("target", Kind.TARGET),
+    unit=Unit.WRITE,
+    events=lambda s: {"buffer_writes": s.length * s.bits},
+)
+def clear(machine: Machine, target: BufferRef) -> None:
+    """Fill a whole buffer with its zero. It takes one cycle of the write port per vector."""
+    machine.fill(target)
+
+
+@instruction(
+    Param("target", Kind.TARGET),
+    Param("source", Kind.SOURCE),
+    unit=Unit.WRITE,
+    events=lambda s: {
+        "buffer_reads": s.length * s.from_bits,
+        "buffer_writes": s.length * s.bits,
+    },
+)
+def reshape(machine: Machine, target: BufferRef, source: BufferRef) -> None:
+    """Copy a whole buffer into one of another shape: equal codes in the order of the ONNX
+    tensors (channels where their `axis` says, row-major).
+
+    Both buffers have one type, scale, zero and number of values. It takes one cycle of the
+    write port per vector of the target.
+    """
+    machine.reshape(target, source)

@@ -1,0 +1,363 @@
+"""The program as data: what the parser builds, the verifier proves and the runtime executes.
+
+Every class here is a frozen value.  Source spans never take part in comparison, so a program
+that was printed and parsed again equals the one it came from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+VERSION = 1
+"""The one `.isa` version this package reads and writes."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in the source text: 1-based line, 1-based first column, exclusive end column."""
+
+    line: int
+    column: int
+    end: int
+
+
+NOWHERE = Span(0, 0, 0)
+"""The span of a node that a compiler built and no text holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntType:
+    """An integer type of 1 to 64 bits, written `u8`, `i12`, ...  Signed types are two's complement."""
+
+    signed: bool
+    bits: int
+
+    @property
+    def low(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest numpy type that holds every value."""
+        container = next(size for size in (8, 16, 32, 64) if self.bits <= size)
+        return np.dtype(f"{'int' if self.signed else 'uint'}{container}")
+
+    def __str__(self) -> str:
+        return f"{'i' if self.signed else 'u'}{self.bits}"
+
+
+def smallest_type(low: int, high: int) -> IntType:
+    """The narrowest integer type that holds every value of [low, high]."""
+    if low >= 0:
+        return IntType(False, max(1, high.bit_length()))
+    return IntType(True, 1 + max(high.bit_length() if high > 0 else 0, (-low - 1).bit_length()))
+
+
+# ---------------------------------------------------------------- operands
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """`(sum of coefficient * loop variable + constant) / divisor`.
+
+    Where the division leaves a remainder the address names an *inserted zero*: a position
+    between two pixels of a stride-`divisor` grid.  `terms` is sorted by variable name and
+    holds no zero coefficient.
+    """
+
+    terms: tuple[tuple[str, int], ...] = ()
+    constant: int = 0
+    divisor: int = 1
+
+    @staticmethod
+    def of(coefficients: Mapping[str, int], constant: int = 0, divisor: int = 1) -> Affine:
+        terms = tuple(sorted((name, c) for name, c in coefficients.items() if c))
+        return Affine(terms, constant, divisor)
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """A vector register `v7`: a vector of int64 values, its length set by whoever writes it."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One sub-crossbar `@name[i, j]` and one of its bands, `.band`.
+
+    The band is a row band where the operand is driven, a column band where it is summed.
+    A `fire` names the whole group: no index, band 0.
+    """
+
+    name: str
+    index: tuple[int, ...] = ()
+    band: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The vector at `%buffer[e0, e1, ...]`: one expression per axis but the last.
+
+    With `?` (`outside` True) the address may leave the buffer, and then reads as zero and
+    writes nowhere.
+    """
+
+    buffer: str
+    indices: tuple[Affine, ...]
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BufferRef:
+    """A whole buffer, `%name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConstRef:
+    """A constant, `"name"`: inline (`.const`) or in the data file."""
+
+    name: str
+
+
+Operand = Register | Matrix | Address | BufferRef | ConstRef
+
+
+# ---------------------------------------------------------------- code
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction: positional operands, then `key=value` attributes sorted by key."""
+
+    mnemonic: str
+    operands: tuple[Operand, ...]
+    attributes: tuple[tuple[str, int | float], ...] = ()
+    span: Span = field(default=NOWHERE, compare=False)
+    operand_spans: tuple[Span, ...] = field(default=(), compare=False)
+
+    def attribute(self, key: str, default: int | float) -> int | float:
+        return next((value for name, value in self.attributes if name == key), default)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`loop variable, first, last ... end`: the body runs for first <= variable < last."""
+
+    variable: str
+    first: int
+    last: int
+    body: tuple[Node, ...]
+    span: Span = field(default=NOWHERE, compare=False)
+
+    @property
+    def count(self) -> int:
+        return max(0, self.last - self.first)
+
+
+Node = Instruction | Loop
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """`.layer "name" ...`: the code of one layer and where it comes from.
+
+    `nodes` are the ONNX nodes it computes, `tensor` the ONNX tensor it produces.
+    """
+
+    name: str
+    body: tuple[Node, ...]
+    op: str | None = None
+    mapping: str | None = None
+    nodes: tuple[str, ...] = ()
+    tensor: str | None = None
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+# ---------------------------------------------------------------- declarations
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The functional fields and clocked widths of the machine a program was compiled for.
+
+    `rows`, `columns` and `arrays` are None where the target sets no limit (`any`).
+    `share` is the number of columns one ADC converts in turn; `adders`, `vector`, `read` and
+    `write` are how many vector operations each unit finishes per clock cycle.
+    """
+
+    name: str
+    digest: str | None = None
+    rows: int | None = None
+    columns: int | None = None
+    arrays: int | None = None
+    cell: int = 2
+    encoding: Literal["differential", "offset"] = "differential"
+    pair: Literal["shared", "separate"] = "shared"
+    dac: int = 1
+    adc: int = 8
+    share: int = 8
+    adders: int = 1
+    vector: int = 1
+    read: int = 1
+    write: int = 1
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """`.input`, `.output` or `.buffer`: integer codes, channels last.
+
+    `shape` is (…, vector length).  A buffer of activations has a `scale` (real value of one
+    step) and a `zero` (the code of 0.0); an accumulator buffer has neither.  `tensor` is the
+    ONNX tensor it holds, `onnx_shape` that tensor's shape, `axis` the ONNX axis that lies
+    last here; `shape` equals `onnx_shape` with `axis` moved to the end.
+    """
+
+    name: str
+    kind: Literal["input", "output", "buffer"]
+    type: IntType
+    shape: tuple[int, ...]
+    scale: float | None = None
+    zero: int = 0
+    tensor: str | None = None
+    onnx_type: str = "f32"
+    onnx_shape: tuple[int, ...] = ()
+    axis: int = 0
+    span: Span = field(default=NOWHERE, compare=False)
+
+    @property
+    def vector(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def drive_type(self) -> IntType:
+        """The type that holds `code - zero` for every code."""
+        return smallest_type(self.type.low - self.zero, self.type.high - self.zero)
+
+
+@dataclass(frozen=True, slots=True)
+class Crossbar:
+    """`.xbar @name[index] RB*rows x CB*columns ...`: a group of equal sub-crossbars.
+
+    Each sub-crossbar is a matrix of `row_bands * rows` word lines by `column_bands * columns`
+    bit lines (logical: before slicing and tiling).  With `groups` G it is block-diagonal:
+    of each row band, rows [g*rows/G, (g+1)*rows/G) meet only columns
+    [g*columns/G, (g+1)*columns/G) of every column band.
+
+    The weights are the constant `data` of shape
+    `(*index_shape, row_bands * rows, column_bands * columns // groups)`: row `band * rows + r`,
+    column `band * (columns // groups) + c`, where r belongs to group `r // (rows // groups)`
+    and c counts inside that group.
+
+    `input_type` is what a drive streams (`code - zero`): its bits give the number of planes.
+    `place` is the first physical array; sub-crossbars follow in row-major order of their
+    index, each with its row tiles, and in them its column tiles, in order.
+    """
+
+    name: str
+    index_shape: tuple[int, ...]
+    row_bands: int
+    rows: int
+    column_bands: int
+    columns: int
+    groups: int
+    weight_type: IntType
+    input_type: IntType
+    data: str
+    place: int
+    span: Span = field(default=NOWHERE, compare=False)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.index_shape)
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        return (
+            *self.index_shape,
+            self.row_bands * self.rows,
+            self.column_bands * self.columns // self.groups,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """`.const "name" i8[2, 3] = ...`: a small array written in the text.
+
+    `type` is an integer type name or `f32`; `values` are flat, in row-major order.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    values: tuple[int | float, ...]
+    span: Span = field(default=NOWHERE, compare=False)
+
+    def array(self) -> Array:
+        dtype = np.dtype(np.float32) if self.type == "f32" else parse_type(self.type).dtype
+        return np.array(self.values, dtype=dtype).reshape(self.shape)
+
+
+def parse_type(text: str) -> IntType:
+    """`u8` -> IntType(False, 8).  Raises ValueError for anything else."""
+    if text[:1] not in ("u", "i") or not text[1:].isdecimal() or not 1 <= int(text[1:]) <= 64:
+        raise ValueError(f"{text!r} is no integer type: u1 to u64 or i1 to i64")
+    return IntType(text[0] == "i", int(text[1:]))
+
+
+@dataclass(frozen=True)
+class Program:
+    """A whole program.  `data` holds the arrays of the data file (not the inline constants)."""
+
+    target: Target
+    buffers: Mapping[str, Buffer]
+    crossbars: Mapping[str, Crossbar]
+    constants: Mapping[str, Constant]
+    layers: tuple[Layer, ...]
+    data_file: str | None = None
+    data_digest: str | None = None
+    version: int = VERSION
+    data: Mapping[str, Array] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )
+    source: str | None = field(default=None, compare=False, repr=False)
+    path: str | None = field(default=None, compare=False)
+
+    @property
+    def inputs(self) -> tuple[Buffer, ...]:
+        return tuple(b for b in self.buffers.values() if b.kind == "input")
+
+    @property
+    def outputs(self) -> tuple[Buffer, ...]:
+        return tuple(b for b in self.buffers.values() if b.kind == "output")
+
+    def constant(self, name: str) -> Array:
+        """The array named `name`, inline or from the data file.  Raises KeyError if neither has it."""
+        if name in self.constants:
+            return self.constants[name].array()
+        return self.data[name]
+
+
+def walk(nodes: tuple[Node, ...]) -> Iterator[Instruction]:
+    """Every instruction below `nodes`, in program order, each once."""
+    for node in nodes:
+        if isinstance(node, Loop):
+            yield from walk(node.body)
+        else:
+            yield node

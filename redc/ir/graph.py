@@ -1,0 +1,220 @@
+"""The graph IR: operators over named tensors, in one frozen value that passes rewrite.
+
+An operator is a frozen dataclass.  The frontend fills what the model says; each pass fills one
+more of the optional fields (`quantised`, `pixels`, `schedule`, `place`), so the type of an
+operator never changes on its way to the backend.  networkx holds the graph for questions about
+its order and shape; operand order lives in the operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+
+from redc.mapping.formula import KernelPixel
+from redc.mapping.schedule import Schedule
+
+F64 = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """How a tensor is stored: integer codes of `bits` bits; real = scale * (code - zero)."""
+
+    bits: int
+    signed: bool
+    scale: float
+    zero: int = 0
+
+    @property
+    def low(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An ONNX tensor: static shape, and the axis that lies last in the accelerator's buffers.
+
+    `axis` is 1 for images (N, C, spatial...), the last axis where MatMul works on it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    axis: int
+    codes: Codes | None = None
+
+    @property
+    def buffer_shape(self) -> tuple[int, ...]:
+        """`shape` with `axis` moved to the end."""
+        rest = tuple(d for i, d in enumerate(self.shape) if i != self.axis)
+        return (*rest, self.shape[self.axis])
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A scalar function at the end of an operator.
+
+    relu; leaky (slope `alpha`); clip (to [`low`, `high`]); tanh; sigmoid.
+    """
+
+    kind: Literal["relu", "leaky", "clip", "tanh", "sigmoid"]
+    alpha: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Table:
+    """A function by table: quantise to `low + u` on a fine grid, then look up (see `lookup`)."""
+
+    low: int
+    high: int
+    shift: int
+    fraction: int
+    entries: Array  # int64
+    error: float  # largest deviation from the exact function, in steps of the output code
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Requantise:
+    """What turns accumulators into output codes.
+
+    `scale` is f32, one per channel or one for all.  Without a table `low` and `high` saturate
+    the output code and `slope` scales negatives; with one they bound the table's input.
+    """
+
+    scale: npt.NDArray[np.float32]
+    zero: int
+    low: int
+    high: int
+    slope: float = 1.0
+    table: Table | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CrossbarOp:
+    """ConvTranspose, Conv, Gemm or MatMul with constant weights: y = act(x * W + b).
+
+    `weight` is float64 of shape (*kernel, C, M // groups): [k..., c, m] for every operator, so
+    that channel c of group g = c // (C // groups) feeds output channel g * (M // groups) + m.
+    For Gemm and MatMul `kernel` is (). `bias` is float64 (M,). `pads` are the pads at the
+    beginning of each spatial axis.  The input's spatial axes are the last len(kernel) axes of
+    its buffer shape before the channel; all axes before them are batch.
+    """
+
+    name: str
+    op: Literal["ConvTranspose", "Conv", "Gemm", "MatMul"]
+    input: str
+    output: str
+    weight: F64
+    bias: F64
+    groups: int = 1
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    activation: Activation | None = None
+    nodes: tuple[str, ...] = ()
+    # filled by passes, in this order:
+    weight_codes: Array | None = None  # int, as `weight`
+    weight_bits: int | None = None
+    bias_codes: npt.NDArray[np.int64] | None = None
+    requantise: Requantise | None = None
+    pixels: tuple[KernelPixel, ...] | None = None
+    schedule: Schedule | None = None
+    place: int | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,)
+
+    @property
+    def in_channels(self) -> int:
+        return int(self.weight.shape[-2])
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.weight.shape[-1]) * self.groups
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class VectorOp:
+    """Elementwise on the vector unit: y = act(sum_i factor_i * x_i + bias).
+
+    Covers a BatchNormalization, Add or activation that no crossbar operator absorbed.  Factors
+    and bias are float64, of shape () or (C,) along the channel axis.  An input may be
+    broadcast along axes of length 1 other than the channel axis.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    factors: tuple[F64, ...]
+    bias: F64
+    activation: Activation | None = None
+    nodes: tuple[str, ...] = ()
+    multipliers: tuple[npt.NDArray[np.int64], ...] | None = None
+    bias_codes: npt.NDArray[np.int64] | None = None
+    requantise: Requantise | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ReshapeOp:
+    """Reshape, Flatten, Squeeze, Identity, or a change of channel axis: values in ONNX order."""
+
+    name: str
+    op: str
+    input: str
+    output: str
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,)
+
+
+Op = CrossbarOp | VectorOp | ReshapeOp
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network: operators in topological order, tensors by name.
+
+    `inputs` and `outputs` are the model's own, in the model's order.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tensors: Mapping[str, Tensor]
+    ops: tuple[Op, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def producer(self, tensor: str) -> Op | None:
+        return next((op for op in self.ops if op.output == tensor), None)
+
+    def consumers(self, tensor: str) -> tuple[Op, ...]:
+        return tuple(op for op in self.ops if tensor in op.inputs)
+
+    def network(self) -> nx.DiGraph[str]:
+        """Operator names as nodes (attribute `op`), an edge per tensor that links two."""
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        made = {op.output: op.name for op in self.ops}
+        for op in self.ops:
+            graph.add_node(op.name, op=op)
+        for op in self.ops:
+            for name in op.inputs:
+                if name in made:
+                    graph.add_edge(made[name], op.name, tensor=name)
+        return graph
