@@ -1,0 +1,44 @@
+# `make demo` and `make test` need a Python of 3.11 or later and its pip; everything else comes into .venv.
+# PYTHON=/path/to/python chooses another interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+# The first interpreter that is new enough and can make a virtual environment.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+  && { echo "$$p"; break; }; done)
+
+.PHONY: demo test lint docs bench clean
+.NOTPARALLEL:
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python -m redc.demo
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m isa.manual --check
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/python -m isa.manual
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest tests/bench -m bench -n 0 -s
+
+$(VENV)/%.stamp: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "redc needs Python 3.11 or later with venv and pip; set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
