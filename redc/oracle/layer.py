@@ -1,0 +1,177 @@
+"""What one crossbar layer must compute: accumulators with bias, and output codes.
+
+Linear, Relu, LeakyRelu and Clip layers are exact to the last bit, requantisation included: it is
+a chain of single float32 operations, written down in the instruction set and done again here.
+
+Tanh and Sigmoid go through a table of straight lines, whose meaning is not the function itself.
+Their accumulators must be equal all the same; their codes are held against the exact function in
+float64, and may differ from it by one step (`Expected.tolerance`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from isa.program import Buffer
+from redc.oracle.multiply import Window, convolve, deconvolve
+from redc.oracle.network import Chain, Network, OracleError, attributes, describe
+from redc.oracle.weights import Quantised, fold, quantise
+from redc.oracle.window import conv_transpose_window, conv_window
+
+Array = npt.NDArray[Any]
+Int64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerText:
+    """What a program's text says about one crossbar layer.
+
+    `tensor` is the ONNX tensor it makes, `source` and `result` the buffers it drives from and
+    stores codes to, `weight_bits` the bits of its weights.
+    """
+
+    tensor: str
+    source: Buffer
+    result: Buffer
+    weight_bits: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Expected:
+    """Both tensors in the shape of the result's buffer (channels last), int64.
+
+    `tolerance` is the largest difference of a code that keeps the promise: 0, or 1 for a table.
+    """
+
+    accumulators: Int64
+    codes: Int64
+    tolerance: int
+
+
+class Oracle:
+    """Expected integers for the crossbar layers of one model."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def expect(self, layer: LayerText, codes: Array, shape: tuple[int, ...]) -> Expected:
+        """What `layer` must compute from `codes`, the contents of its source buffer.
+
+        `shape` is the ONNX shape of the crossbar operator's own input, which the source may
+        hold in another shape.  Raises OracleError where model and text contradict each other.
+        """
+        chain = self.network.chain(layer.tensor)
+        self._check_source(chain, layer)
+        scale_x, scale_y = _scale(layer.source), _scale(layer.result)
+        weights = quantise(fold(self.network, chain), layer.weight_bits, scale_x)
+        x = np.moveaxis(codes.astype(np.int64), -1, layer.source.axis) - layer.source.zero
+        if x.size != math.prod(shape):
+            raise OracleError(
+                f"buffer %{layer.source.name} holds {x.size} values, the input of "
+                f"{describe(chain.operator)} has {math.prod(shape)}"
+            )
+        _check_batch_normalization(chain, len(shape))
+        accumulators = _accumulate(chain.operator, x.reshape(shape), weights)
+        if accumulators.size != math.prod(layer.result.shape):
+            raise OracleError(
+                f"{describe(chain.operator)} makes {accumulators.shape[1:]} values of each sample, "
+                f"buffer %{layer.result.name} has the shape {layer.result.shape}"
+            )
+        last = accumulators.reshape(layer.result.shape)
+        function = chain.activation
+        if function is not None and function.op_type in ("Tanh", "Sigmoid"):
+            step = scale_x * weights.scale
+            return Expected(last, _by_function(function.op_type, last, step, layer.result), 1)
+        factor = (scale_x * weights.scale / scale_y).astype(np.float32)
+        return Expected(last, self._requantised(function, last, factor, layer.result), 0)
+
+    def _check_source(self, chain: Chain, layer: LayerText) -> None:
+        """The buffer that is driven must hold the operator's input, not another tensor."""
+        wanted = chain.operator.input[0]
+        held = layer.source.tensor
+        if held is None or self.network.root(held) != self.network.root(wanted):
+            raise OracleError(
+                f"{describe(chain.operator)} reads tensor {wanted!r}, but the layer drives from "
+                f"buffer %{layer.source.name}, which holds {held!r}"
+            )
+
+    def _requantised(
+        self, function: onnx.NodeProto | None, accumulators: Int64, factor: Array, result: Buffer
+    ) -> Int64:
+        """Channels last.  Every step is one float32 operation, as the instruction `quant` says."""
+        low, high, slope = result.type.low, result.type.high, np.float32(1)
+        if function is not None and function.op_type == "Relu":
+            low = max(low, result.zero)
+        elif function is not None and function.op_type == "LeakyRelu":
+            slope = np.float32(attributes(function).get("alpha", 0.01))
+        elif function is not None and function.op_type == "Clip":
+            bounds = self._clip_bounds(function)
+            low = max(low, _code(bounds[0], result, low))
+            high = min(high, _code(bounds[1], result, high))
+        real = accumulators.astype(np.float32) * factor
+        real = np.where(real < 0, real * slope, real)
+        steps = np.rint(real) + np.float32(result.zero)
+        return np.minimum(np.maximum(steps, np.float32(low)), np.float32(high)).astype(np.int64)
+
+    def _clip_bounds(self, node: onnx.NodeProto) -> tuple[float, float]:
+        named = attributes(node)
+        bounds = [named.get("min", -math.inf), named.get("max", math.inf)]
+        for position, name in enumerate(node.input[1:3]):
+            if name:
+                value = self.network.constant(name)
+                if value is None:
+                    raise OracleError(f"{describe(node)}: its bound {name!r} is no constant")
+                bounds[position] = float(value.reshape(-1)[0])
+        return bounds[0], bounds[1]
+
+
+def _accumulate(node: onnx.NodeProto, x: Int64, weights: Quantised) -> Int64:
+    """The operator on integers, bias added; channels last, whatever the operator's own layout."""
+    if node.op_type in ("Gemm", "MatMul"):
+        columns = x.reshape(1, -1, x.shape[-1]).swapaxes(1, 2)
+        window = Window((1,), (1,), (0,), columns.shape[2:])
+        product = convolve(columns, weights.weight[..., None], window)
+    elif node.op_type == "ConvTranspose":
+        window = conv_transpose_window(node, x.shape[2:], weights.weight.shape[3:])
+        product = deconvolve(x, weights.weight, window)
+    else:
+        window = conv_window(node, x.shape[2:], weights.weight.shape[3:])
+        product = convolve(x, weights.weight, window)
+    total: Int64 = np.moveaxis(product, 1, -1) + weights.bias
+    return total
+
+
+def _by_function(kind: str, accumulators: Int64, step: F64, result: Buffer) -> Int64:
+    real = accumulators * step
+    value = np.tanh(real) if kind == "Tanh" else 1.0 / (1.0 + np.exp(-np.maximum(real, -700.0)))
+    codes = np.rint(value / _scale(result)) + result.zero
+    saturated: Int64 = np.clip(codes, result.type.low, result.type.high).astype(np.int64)
+    return saturated
+
+
+def _code(real: float, result: Buffer, unbounded: int) -> int:
+    """The code of a bound of Clip; where there is no bound, `unbounded`."""
+    if math.isinf(real):
+        return unbounded
+    return int(np.rint(real / _scale(result))) + result.zero
+
+
+def _scale(buffer: Buffer) -> float:
+    if buffer.scale is None:
+        raise OracleError(f"buffer %{buffer.name} has no scale")
+    return buffer.scale
+
+
+def _check_batch_normalization(chain: Chain, rank: int) -> None:
+    """BatchNormalization works on axis 1, the channels of a MatMul on the last."""
+    if chain.operator.op_type == "MatMul" and rank != 2:
+        for node in chain.affine:
+            if node.op_type == "BatchNormalization":
+                raise OracleError(f"{describe(node)} does not work on the channels of the MatMul")

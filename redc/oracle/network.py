@@ -1,0 +1,203 @@
+"""The ONNX model as the oracle reads it: from a layer's tensor back to its crossbar operator.
+
+Nothing here is shared with the compiler's importer: a mistake in one must not hide in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+
+Array = npt.NDArray[Any]
+
+CROSSBAR = ("ConvTranspose", "Conv", "Gemm", "MatMul")
+ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid")
+NO_OPS = ("Identity", "Dropout")
+RESHAPES = (*NO_OPS, "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
+class OracleError(Exception):
+    """The model and the program's text do not say together what a layer should compute."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Chain:
+    """One crossbar operator of the model and what follows it up to a layer's tensor.
+
+    `affine` are the BatchNormalization and constant Add nodes in graph order, `activation`
+    the node that ends the layer, if any.
+    """
+
+    operator: onnx.NodeProto
+    affine: tuple[onnx.NodeProto, ...]
+    activation: onnx.NodeProto | None
+
+
+class Network:
+    """Producers and constants of one model, found on demand."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        graph = model.graph
+        self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._makers = {name: node for node in graph.node for name in node.output if name}
+        self._constants: dict[str, Array | None] = {}
+        self.inputs = tuple(v.name for v in graph.input if v.name not in self._initializers)
+        self.outputs = tuple(v.name for v in graph.output)
+
+    def maker(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that makes `tensor`; None for the model's inputs and initializers."""
+        return self._makers.get(tensor)
+
+    def constant(self, tensor: str) -> Array | None:
+        """The value of `tensor` where it depends on no input, else None."""
+        if tensor not in self._constants:
+            self._constants[tensor] = self._find_constant(tensor)
+        return self._constants[tensor]
+
+    def chain(self, tensor: str) -> Chain:
+        """Walk back from `tensor` to the crossbar operator behind it.
+
+        Raises OracleError where anything but activation, BatchNormalization, constant Add and
+        no-ops lies between.
+        """
+        affine: list[onnx.NodeProto] = []
+        activation: onnx.NodeProto | None = None
+        at = tensor
+        while True:
+            node = self.maker(at)
+            if node is None:
+                raise OracleError(f"no crossbar operator of the model leads to tensor {tensor!r}")
+            if self.is_crossbar(node):
+                return Chain(node, tuple(reversed(affine)), activation)
+            if node.op_type in NO_OPS:
+                at = node.input[0]
+            elif node.op_type in ACTIVATIONS and activation is None and not affine:
+                activation, at = node, node.input[0]
+            elif node.op_type == "BatchNormalization":
+                affine.append(node)
+                at = node.input[0]
+            elif node.op_type == "Add" and (variable := self._variable_addend(node)) is not None:
+                affine.append(node)
+                at = variable
+            else:
+                raise OracleError(
+                    f"{describe(node)} lies between tensor {tensor!r} and the crossbar operator "
+                    "behind it; a crossbar layer may hold only BatchNormalizations, constant Adds "
+                    "and, at its end, one activation"
+                )
+
+    def is_crossbar(self, node: onnx.NodeProto) -> bool:
+        """True for an operator of the four kinds whose weight is a constant."""
+        return (
+            node.op_type in CROSSBAR
+            and node.domain in ("", "ai.onnx")
+            and self.constant(node.input[1]) is not None
+            and self.constant(node.input[0]) is None
+        )
+
+    def crossbar_nodes(self) -> Iterator[onnx.NodeProto]:
+        """Every crossbar operator that an output of the model depends on, in graph order."""
+        alive: set[str] = set()
+        pending = list(self.outputs)
+        while pending:
+            tensor = pending.pop()
+            if tensor in alive:
+                continue
+            alive.add(tensor)
+            node = self.maker(tensor)
+            if node is not None:
+                pending.extend(name for name in _reads(node) if name)
+        for node in self.model.graph.node:
+            if alive.intersection(node.output) and self.is_crossbar(node):
+                yield node
+
+    def root(self, tensor: str) -> str:
+        """The tensor with the same values in the same order that is nearest to the inputs."""
+        node = self.maker(tensor)
+        while node is not None and node.op_type in RESHAPES and node.output[0] == tensor:
+            tensor = node.input[0]
+            node = self.maker(tensor)
+        return tensor
+
+    def _variable_addend(self, node: onnx.NodeProto) -> str | None:
+        left, right = str(node.input[0]), str(node.input[1])
+        if self.constant(right) is not None and self.constant(left) is None:
+            return left
+        if self.constant(left) is not None and self.constant(right) is None:
+            return right
+        return None
+
+    def _find_constant(self, tensor: str) -> Array | None:
+        if tensor in self._initializers:
+            return numpy_helper.to_array(self._initializers[tensor])
+        nodes: dict[str, onnx.NodeProto] = {}
+        leaves: dict[str, onnx.TensorProto] = {}
+        pending = [tensor]
+        while pending:
+            name = pending.pop()
+            if name in self._initializers:
+                leaves[name] = self._initializers[name]
+                continue
+            node = self.maker(name)
+            if node is None or node.op_type.startswith("Random"):
+                return None
+            if node.output[0] not in nodes:
+                nodes[node.output[0]] = node
+                pending.extend(part for part in _reads(node) if part)
+        order = [n for n in self.model.graph.node if n.output[0] in nodes]
+        value = onnx.ValueInfoProto(name=tensor)
+        graph = onnx.helper.make_graph(order, "constant", [], [value], list(leaves.values()))
+        return run_model(self.model, graph, {})[tensor]
+
+
+def run_model(model: onnx.ModelProto, graph: onnx.GraphProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Run `graph`, of `model`'s versions and functions, with onnxruntime on the CPU."""
+    whole = onnx.ModelProto()
+    whole.ir_version = model.ir_version
+    whole.opset_import.extend(model.opset_import)
+    whole.functions.extend(model.functions)
+    whole.graph.CopyFrom(graph)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    session = onnxruntime.InferenceSession(
+        whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [value.name for value in graph.output]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes that `node` spells out, as Python values."""
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def describe(node: onnx.NodeProto) -> str:
+    """`ConvTranspose 'ct1'`, or by its output where the node has no name."""
+    return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} of {node.output[0]!r}"
+
+
+def float64(value: Array | None) -> npt.NDArray[np.float64]:
+    """A constant that is known to be there, as float64."""
+    assert value is not None
+    return np.asarray(value, dtype=np.float64)
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Tensors a node depends on, those that its subgraphs capture included."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            made = {name for inner in graph.node for name in inner.output}
+            made |= {value.name for value in (*graph.input, *graph.initializer)}
+            for inner in graph.node:
+                yield from (name for name in _reads(inner) if name not in made)
+            yield from (value.name for value in graph.output if value.name not in made)
