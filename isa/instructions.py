@@ -297,7 +297,7 @@ def lookup(value: Array, table: Array, *, low: int, shift: int, fraction: int) -
     """
     offset = value.astype(np.int64) - low
     index = offset >> shift
-    entries = table.astype(np.int64)
+    entries = table.astype(np.int64, copy=False)
     wide = entries[index] << shift
     if shift:
         wide = wide + (entries[index + 1] - entries[index]) * (offset - (index << shift))

@@ -1,0 +1,56 @@
+"""What a run counts: clock cycles and the events of the instruction table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isa.instructions import EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Clock cycles and one count per event of `isa.instructions.EVENTS`, in its order and words.
+
+    Counters form a vector space over the integers: `a + b` joins two stretches of a program,
+    `n * a` repeats one.
+    """
+
+    cycles: int = 0
+    rounds: int = 0
+    drives: int = 0
+    gated_drives: int = 0
+    inserted_zeros: int = 0
+    activations: int = 0
+    conversions: int = 0
+    shift_adds: int = 0
+    sums: int = 0
+    buffer_reads: int = 0
+    buffer_writes: int = 0
+    vector_ops: int = 0
+
+    @staticmethod
+    def of(cycles: int, events: Mapping[str, int]) -> Counters:
+        """From a mapping of events; an event that is not named counts 0."""
+        return Counters(cycles, *(int(events.get(name, 0)) for name in EVENTS))
+
+    def __add__(self, other: Counters) -> Counters:
+        ours, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Counters(*(a + b for a, b in zip(ours, theirs, strict=True)))
+
+    def __mul__(self, times: int) -> Counters:
+        return Counters(*(times * value for value in dataclasses.astuple(self)))
+
+    __rmul__ = __mul__
+
+    def as_dict(self) -> dict[str, int]:
+        return dataclasses.asdict(self)
+
+
+def total(layers: list[tuple[str, Counters]]) -> Counters:
+    """The sum over layers: layers run one after the other."""
+    result = Counters()
+    for _, counters in layers:
+        result = result + counters
+    return result

@@ -1,0 +1,134 @@
+"""Where floats become codes and codes floats: the inputs and outputs of a program.
+
+In:   codes = clip(rint(float32(x) / float32(scale)) + zero), channels moved last.
+Out:  float32(code - zero) * float32(scale), channels moved back.
+A buffer without a scale holds plain integers: its door neither scales nor rounds away a fraction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from isa.instructions import F32_EXACT
+from isa.program import Array, Buffer, Program
+from runtime.errors import InputError, did_you_mean
+
+BLOCK = 1 << 16
+"""Values converted at a time: float temporaries stay in the cache."""
+
+
+def outer_name(buffer: Buffer) -> str:
+    """The name callers use: the ONNX tensor's, or the buffer's own where it has none."""
+    return buffer.tensor if buffer.tensor is not None else buffer.name
+
+
+def onnx_shape(buffer: Buffer) -> tuple[int, ...]:
+    """The shape of its ONNX tensor, or the buffer's own where it has none."""
+    return buffer.onnx_shape if buffer.tensor is not None else buffer.shape
+
+
+def channels_last(buffer: Buffer, array: Array) -> Array:
+    """A view of an array of the ONNX shape in the order of the buffer's axes."""
+    return np.moveaxis(array, buffer.axis, -1) if buffer.tensor is not None else array
+
+
+def onnx_order(buffer: Buffer, codes: Array) -> Array:
+    """A view of the buffer's codes in the order of its ONNX tensor's axes."""
+    return np.moveaxis(codes, -1, buffer.axis) if buffer.tensor is not None else codes
+
+
+# ---------------------------------------------------------------- in
+
+
+def check_inputs(program: Program, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    """Buffer name -> float32 array of the ONNX shape.
+
+    Raises InputError for an unknown or missing name, a wrong shape, a type that float32 does
+    not hold exactly, and a value that is not finite.
+    """
+    expected = {outer_name(buffer): buffer for buffer in program.inputs}
+    for name in inputs:
+        if name not in expected:
+            raise InputError(
+                f'the program has no input "{name}"', place=f'input "{name}"',
+                hint=did_you_mean(name, expected),
+            )
+    for name, buffer in expected.items():
+        if name not in inputs:
+            raise InputError(
+                f'input "{name}" is missing', place=f'input "{name}"',
+                hint=f"it is a float32 array of shape {list(onnx_shape(buffer))}",
+            )
+    return {buffer.name: check_input(name, buffer, inputs[name]) for name, buffer in expected.items()}
+
+
+def check_input(name: str, buffer: Buffer, value: Any) -> Array:
+    place = f'input "{name}"'
+    shape = onnx_shape(buffer)
+    given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
+    if not np.can_cast(given.dtype, np.float32, "safe"):
+        raise InputError(
+            f"its type is {given.dtype}, which float32 does not hold exactly", place=place,
+            hint="convert it with .astype(numpy.float32)",
+        )
+    array = np.asarray(given, np.float32)
+    if array.shape != shape:
+        raise InputError(f"its shape is {list(array.shape)}, the program takes {list(shape)}", place=place)
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise InputError(f"its value at {list(index)} is {array[index]}, not a finite number", place=place)
+    if buffer.scale is None and (array != np.rint(array)).any():
+        raise InputError("it holds integers without a scale, but a value has a fraction", place=place)
+    return array
+
+
+def enter(buffer: Buffer, array: Array, codes: Array) -> None:
+    """Write the codes of a checked float32 array of the ONNX shape into `codes`."""
+    real = channels_last(buffer, array).astype(np.float32)
+    low, high = buffer.type.low, buffer.type.high
+    if buffer.scale is not None:
+        np.divide(real, np.float32(buffer.scale), out=real)
+    np.rint(real, out=real)
+    if max(-low, high) < F32_EXACT:
+        np.add(real, np.float32(buffer.zero), out=real)
+        np.clip(real, np.float32(low), np.float32(high), out=real)
+        codes[...] = real
+        return
+    # Above 24 bits float32 does not hold the bounds: float64 does up to 53, and clips before adding.
+    wide = np.clip(real.astype(np.float64), low - buffer.zero, high - buffer.zero)
+    near = np.clip(wide, -(2.0**62), 2.0**62).astype(np.int64)
+    codes[...] = np.clip(near, low - buffer.zero, high - buffer.zero) + buffer.zero
+
+
+# ---------------------------------------------------------------- out
+
+
+def leave(buffer: Buffer, codes: Array) -> Array:
+    """The float32 array of the ONNX shape that `codes` stand for."""
+    result: Array = np.empty(onnx_shape(buffer), np.float32)
+    target = channels_last(buffer, result)
+    scale = np.float32(1.0 if buffer.scale is None else buffer.scale)
+    if codes.ndim < 2 or codes.size <= BLOCK:
+        target[...] = _real(codes, buffer.zero, scale)
+        return result
+    for index in np.ndindex(codes.shape[:-3]):
+        rows = max(1, BLOCK // max(1, codes[index][0].size))
+        for first in range(0, codes.shape[len(index)], rows):
+            block = (*index, slice(first, first + rows))
+            target[block] = _real(codes[block], buffer.zero, scale)
+    return result
+
+
+def _real(codes: Array, zero: int, scale: np.float32) -> Array:
+    if zero == 0 or codes.dtype.itemsize <= 2:
+        real = codes.astype(np.float32)  # exact up to 24 bits; zero is a code, so the difference is too
+        if zero:
+            np.subtract(real, np.float32(zero), out=real)
+    else:
+        real = (codes.astype(np.int64) - zero).astype(np.float32)
+    np.multiply(real, scale, out=real)
+    return real

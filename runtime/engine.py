@@ -1,0 +1,39 @@
+"""What an engine is: the promise that `step` and `fast` both keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from isa.program import Array, Instruction, Program
+from runtime.counters import Counters
+from runtime.machine import Memory
+
+Trace = Callable[[int, str, Instruction, tuple[str, ...], "Array | None"], None]
+"""Called after each executed instruction: clock cycle (of the start of its window), layer name,
+the instruction, its operands with addresses evaluated, and the vector it read, made or wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one execution counted, per layer in order, and what there is to say about it."""
+
+    counters: tuple[tuple[str, Counters], ...]
+    notes: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """Executes one program, again and again.
+
+    The constructor does what can be done once (compiling, planning) and keeps `observe`.
+    `execute` takes a memory whose inputs are filled and whose other buffers are reset, runs
+    every layer on it in place, and fills `memory.accumulators` when it observes.  It is called
+    with the same memory most of the time, so an engine may keep what it built for one.
+    """
+
+    def __init__(self, program: Program, *, observe: bool = False) -> None: ...
+
+    def execute(self, memory: Memory) -> Execution: ...
+
+

@@ -1,0 +1,144 @@
+"""Running a program: floats in, floats out, and everything that was counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from isa.program import Array, Program
+from runtime.counters import Counters, total
+from runtime.doors import check_inputs, enter, leave, outer_name
+from runtime.engine import Engine, Trace
+from runtime.errors import InputError
+from runtime.machine import Memory
+
+EngineName = Literal["fast", "step"]
+FIDELITIES = ("exact", "adc", "analog")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run.
+
+    outputs       ONNX tensor name -> float32 array in ONNX axis order
+    buffers       buffer name -> integer codes, channels last
+    counters      (layer name, its counters), in order
+    total         the sum over layers
+    accumulators  buffer name -> int64 values before requantisation (with observe=True)
+    notes         what the engine had to say, e.g. loop nests that `fast` handed to `step`
+    """
+
+    outputs: dict[str, Array]
+    buffers: dict[str, Array]
+    counters: tuple[tuple[str, Counters], ...]
+    total: Counters
+    accumulators: dict[str, Array] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Loaded:
+    """A program made ready to run again and again on one memory."""
+
+    def __init__(
+        self,
+        program: Program,
+        engine: EngineName = "fast",
+        *,
+        fidelity: str = "exact",
+        observe: bool = False,
+        trace: Trace | None = None,
+        seed: int = 0,
+        verify: bool = True,
+    ) -> None:
+        check_fidelity(fidelity)
+        if verify:
+            from isa.verifier import verify as verify_program
+
+            verify_program(program)
+        self.program = program
+        self.seed = seed
+        self._observe = observe
+        self._memory = Memory.of(program, observe=observe)
+        self._engine = make_engine(program, engine, observe, trace)
+
+    def run(self, inputs: Mapping[str, Any], *, buffers: bool = True) -> Result:
+        """Run once.  `inputs` maps ONNX input names to float arrays in ONNX shape.
+
+        With `buffers=False` the result carries no copies of the buffers, which saves time.
+        Raises InputError for inputs that do not fit.
+        """
+        memory = self._memory
+        arrays = check_inputs(self.program, inputs)
+        memory.reset()
+        for name, array in arrays.items():
+            enter(self.program.buffers[name], array, memory.codes[name])
+        # A requantisation may overflow float32 on its way to saturating: that is its meaning.
+        with np.errstate(over="ignore"):
+            execution = self._engine.execute(memory)
+        outputs = {outer_name(b): leave(b, memory.codes[b.name]) for b in self.program.outputs}
+        return Result(
+            outputs=outputs,
+            buffers={name: codes.copy() for name, codes in memory.codes.items()} if buffers else {},
+            counters=execution.counters,
+            total=total(list(execution.counters)),
+            accumulators={name: a.copy() for name, a in memory.accumulators.items()},
+            notes=execution.notes,
+        )
+
+
+def make_engine(program: Program, name: str, observe: bool, trace: Trace | None) -> Engine:
+    if name == "step":
+        from runtime.step import StepEngine
+
+        return StepEngine(program, observe=observe, trace=trace)
+    if name == "fast":
+        if trace is not None:
+            raise InputError(
+                "the fast engine does not execute instruction by instruction", place="--trace",
+                hint="trace with --engine step",
+            )
+        from runtime.fast import FastEngine
+
+        return FastEngine(program, observe=observe)
+    raise InputError(f'there is no engine "{name}"', place="--engine", hint="fast or step")
+
+
+def check_fidelity(fidelity: str) -> None:
+    if fidelity not in FIDELITIES:
+        raise InputError(
+            f'there is no fidelity "{fidelity}"', place="--fidelity", hint=", ".join(FIDELITIES)
+        )
+    if fidelity != "exact":
+        raise InputError(f'fidelity "{fidelity}" comes with a later release', place="--fidelity", hint="exact")
+
+
+def load(program: Program, engine: EngineName = "fast", **options: Any) -> Loaded:
+    """Verify a program, plan it and allocate its memory; options as of `run`."""
+    return Loaded(program, engine, **options)
+
+
+def run(
+    program: Program,
+    inputs: Mapping[str, Any],
+    *,
+    engine: EngineName = "fast",
+    fidelity: str = "exact",
+    observe: bool = False,
+    trace: Trace | None = None,
+    seed: int = 0,
+    verify: bool = True,
+) -> Result:
+    """Run a program once.
+
+    `inputs` maps ONNX input names to float32 arrays of the ONNX shape.  `observe` records the
+    accumulators, `trace` is called after every instruction (step only), `seed` is for the
+    fidelities to come.  Raises InputError for inputs and options that do not fit, and whatever
+    the verifier raises for a program that does not verify.
+    """
+    loaded = Loaded(
+        program, engine, fidelity=fidelity, observe=observe, trace=trace, seed=seed, verify=verify
+    )
+    return loaded.run(inputs)

@@ -1,0 +1,424 @@
+"""The living definition: executes a program one instruction at a time, on a clock.
+
+What an instruction means is said here (effects: buffers and arrays) and in the instruction
+table (values).  The fast engine and the static counts are held to what this file does.
+
+To be quick in Python, every instruction is compiled once, for one memory, into a closure that
+holds its views, constants and addresses; a loop is a closure that runs those of its body.
+
+The state of the machine, while it runs:
+
+    values   current values of the loop variables, one slot per level of nesting
+    cells    one list of every vector an instruction can name: registers, products of the last
+             fire (views that the crossbar refills) and constants
+    groups   the crossbars: latched word lines, weights, products
+    clock    the cycles so far, and what the current window has issued
+    tally    how often each instruction was executed, and where each drive fell
+
+Another engine may run one top-level node of a layer on the same memory:
+
+    step = StepEngine(program, observe=...)
+    step.bind(memory)
+    step.execute_node(layer, node)         # program.layers[layer].body[node]
+
+Registers and products that one top-level node leaves for a later one stay in the engine from
+one `execute_node` to the next; `step.register(n)` and `step.set_register(n, vector)` hand
+registers over, `step.groups[name].products` products.  What `execute_node` counts is dropped:
+counts do not depend on data, see runtime/count.py.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from isa.analysis import instruction_sizes, operand_kinds
+from isa.instructions import INSTRUCTIONS, Kind, Sizes, Spec
+from isa.program import (
+    Address,
+    Array,
+    Buffer,
+    BufferRef,
+    ConstRef,
+    Instruction,
+    Layer,
+    Loop,
+    Matrix,
+    Node,
+    Program,
+    Register,
+)
+from runtime.address import LoopVariable, Locate, is_inserted, locator
+from runtime.clock import DRIVER, UNITS, Clock
+from runtime.counters import Counters
+from runtime.crossbar import Group
+from runtime.doors import onnx_order, onnx_shape
+from runtime.engine import Execution, Trace
+from runtime.machine import Memory
+from runtime.tracing import traced
+
+Step = Callable[[], None]
+Place = int
+"""A position in `cells`."""
+
+
+class StepEngine:
+    """See the head of this file, and `runtime.engine.Engine`."""
+
+    def __init__(self, program: Program, *, observe: bool = False, trace: Trace | None = None) -> None:
+        self.program = program
+        self.observe = observe
+        self.trace = trace
+        self.sizes = instruction_sizes(program)
+        self.groups = {
+            name: Group(x, program.target, program.constant(x.data))
+            for name, x in program.crossbars.items()
+        }
+        self.clock = Clock(program.target)
+        self.values: list[int] = []
+        self.cells: list[Any] = []
+        self.registers: dict[int, Place] = {}
+        self.memory: Memory | None = None
+        self._layers: list[CompiledLayer] = []
+
+    def bind(self, memory: Memory) -> None:
+        """Compile for `memory`; nothing to do if that was the last one."""
+        if self.memory is not memory:
+            self.memory = memory
+            self._layers = [CompiledLayer(self, memory, layer) for layer in self.program.layers]
+
+    def execute(self, memory: Memory) -> Execution:
+        """Run every layer, in order."""
+        self.bind(memory)
+        return Execution(tuple((layer.name, layer.execute()) for layer in self._layers))
+
+    def execute_layer(self, layer: int) -> Counters:
+        """Run one layer on the bound memory; gives what it counted."""
+        return self._layers[layer].execute()
+
+    def execute_node(self, layer: int, node: int) -> None:
+        """Run one top-level node of a layer on the bound memory."""
+        self._layers[layer].steps[node]()
+
+    def register(self, number: int) -> Array:
+        """The int64 vector in register `number`."""
+        value: Array = self.cells[self.place(number)]
+        return value
+
+    def set_register(self, number: int, value: Array) -> None:
+        self.cells[self.place(number)] = value
+
+    def place(self, number: int) -> Place:
+        """Where register `number` lives in `cells`."""
+        if number not in self.registers:
+            self.registers[number] = self.hold(None)
+        return self.registers[number]
+
+    def hold(self, value: Any) -> Place:
+        """A new place in `cells`."""
+        self.cells.append(value)
+        return len(self.cells) - 1
+
+
+class CompiledLayer:
+    """The closures of one layer's nodes, and what their executions count.
+
+    The effect instructions' bodies in the table call a machine: `machine.latch(...)`,
+    `machine.fire(...)` and so on.  Here they are called once, with this compiler as the
+    machine: each of its methods of those names emits the closure that does it.
+    """
+
+    def __init__(self, engine: StepEngine, memory: Memory, layer: Layer) -> None:
+        self.name = layer.name
+        self.engine = engine
+        self.program = engine.program
+        self.memory = memory
+        self.clock = engine.clock
+        self.tally: list[int] = []
+        self.counted: list[dict[str, int]] = []  # what one tick of each tally slot counts
+        self.origins: dict[Place, Place] = {}  # quantised register -> what the quant's source was
+        self.driven: dict[str, list[int]] = {}  # crossbar -> sub-crossbars driven since its fire
+        self.loops: dict[str, LoopVariable] = {}  # around the instruction being compiled
+        self.result: Place | None = None  # register the instruction being compiled writes
+        self.sizes = Sizes()
+        self.spec: Spec
+        self.emitted: Step
+        self.steps = self.block(layer.body)
+
+    def execute(self) -> Counters:
+        """Run the layer."""
+        self.tally[:] = [0] * len(self.tally)
+        self.clock.start()
+        for step in self.steps:
+            step()
+        self.clock.drain()
+        events: dict[str, int] = {}
+        for times, per_tick in zip(self.tally, self.counted, strict=True):
+            for name, amount in per_tick.items():
+                events[name] = events.get(name, 0) + times * amount
+        return Counters.of(self.clock.cycles, events)
+
+    # ------------------------------------------------------------ code
+
+    def block(self, nodes: tuple[Node, ...]) -> list[Step]:
+        return [self.loop(n) if isinstance(n, Loop) else self.instruction(n) for n in nodes]
+
+    def loop(self, loop: Loop) -> Step:
+        values, slot = self.engine.values, len(self.loops)
+        if slot == len(values):
+            values.append(0)
+        self.loops[loop.variable] = LoopVariable(loop.first, loop.last, slot)
+        body = self.block(loop.body)
+        del self.loops[loop.variable]
+        iterations = range(loop.first, loop.last)
+
+        def run() -> None:
+            for value in iterations:
+                values[slot] = value
+                for step in body:
+                    step()
+
+        return run
+
+    def instruction(self, instruction: Instruction) -> Step:
+        """Compile one instruction: find its operands, then let its meaning emit a closure."""
+        self.spec = INSTRUCTIONS[instruction.mnemonic]
+        self.sizes = self.engine.sizes[id(instruction)]
+        operands: list[Any] = []
+        self.result = None
+        kinds = operand_kinds(self.spec, len(instruction.operands))
+        for kind, operand in zip(kinds, instruction.operands, strict=True):
+            if kind is Kind.RESULT:
+                assert isinstance(operand, Register)
+                self.result = self.engine.place(operand.number)
+            else:
+                operands.append(self.operand(kind, operand))
+        if self.spec.is_value:
+            attributes = {
+                a.name: instruction.attribute(a.name, a.default if a.default is not None else 0)
+                for a in self.spec.attributes
+            }
+            self.compute(operands, attributes)
+        else:
+            self.spec.meaning(self, *operands)
+            if self.result is not None:
+                self.origins.pop(self.result, None)
+        return traced(self.engine, self.name, instruction, self.loops, self.emitted)
+
+    def operand(self, kind: Kind, operand: Any) -> Any:
+        """What the meaning is given: a place in `cells` for a vector, the operand itself otherwise."""
+        if kind is Kind.VALUE or (kind is Kind.TERM and isinstance(operand, Register)):
+            return self.engine.place(operand.number)
+        if kind is Kind.TERM and isinstance(operand, Matrix):
+            return self.engine.hold(self.engine.groups[operand.name].bit_lines(operand.index, operand.band))
+        if isinstance(operand, ConstRef):
+            vector = self.program.constant(operand.name).ravel()
+            return self.engine.hold(vector.astype(np.float32 if kind is Kind.FLOATS else np.int64))
+        return operand
+
+    def slot(self, events: dict[str, int]) -> int:
+        """A new tally slot: each tick counts `events`."""
+        self.tally.append(0)
+        self.counted.append(events)
+        return len(self.tally) - 1
+
+    def once(self) -> tuple[list[int], int, list[int], int]:
+        """For an instruction that counts the same each time: (tally, slot, busy, unit)."""
+        slot = self.slot(dict(self.spec.events(self.sizes)))
+        return self.tally, slot, self.clock.busy, UNITS.index(self.spec.unit)
+
+    # ------------------------------------------------------------ values
+
+    def compute(self, sources: list[Place], attributes: dict[str, int | float]) -> None:
+        """A value instruction: what the table says, on vectors of int64."""
+        cells, result, meaning = self.engine.cells, self.result, self.spec.meaning
+        assert result is not None
+        first = sources[0]
+        fetch = operator.itemgetter(*sources) if len(sources) > 1 else lambda held: (held[first],)
+        keep = self.origin(result, first)
+        tally, slot, busy, unit = self.once()
+
+        def run() -> None:
+            vector = meaning(*fetch(cells), **attributes)
+            if keep is not None:
+                cells[keep] = cells[first]
+            # Always a new array: the sum of one product is that product, which the next fire refills.
+            cells[result] = vector.astype(np.int64)
+            busy[unit] += 1
+            tally[slot] += 1
+
+        self.emitted = run
+
+    def origin(self, result: Place, source: Place) -> Place | None:
+        """When observing, the place where a `quant` keeps its source for a later `store`."""
+        behind = self.origins.pop(source, None) if source == result else self.origins.get(source)
+        self.origins.pop(result, None)
+        if not self.engine.observe:
+            return None
+        if self.spec.mnemonic == "quant":
+            self.origins[result] = self.engine.hold(None)
+            return self.origins[result]
+        if self.spec.mnemonic == "lookup" and behind is not None:
+            self.origins[result] = behind
+        return None
+
+    # ------------------------------------------------------------ crossbars
+
+    def latch(self, matrix: Matrix, source: Address) -> None:
+        """`drive`: code - zero onto word lines.
+
+        Where the address is no pixel the lines keep the zeros that the last fire left.
+        """
+        group = self.engine.groups[matrix.name]
+        lines = group.word_lines(matrix.index, matrix.band)
+        driven = self.driven.setdefault(matrix.name, [])
+        if group.flat(matrix.index) not in driven:
+            driven.append(group.flat(matrix.index))
+        buffer, locate = self.address(source)
+        vectors = self.memory.codes[source.buffer].reshape(-1, *lines.shape)
+        zero = lines.dtype.type(buffer.zero) if buffer.zero else None
+        pulses = dict(self.spec.events(self.sizes))
+        inside = self.slot(pulses)
+        gated = self.slot({"gated_drives": pulses["drives"]})
+        inserted = self.slot({"inserted_zeros": pulses["drives"]})
+        tally, busy = self.tally, self.clock.busy
+
+        def run() -> None:
+            position = locate()
+            if position >= 0:
+                if zero is None:
+                    lines[...] = vectors[position]
+                else:
+                    np.subtract(vectors[position], zero, out=lines, casting="unsafe")
+                tally[inside] += 1
+            elif is_inserted(position):
+                tally[inserted] += 1
+            else:
+                tally[gated] += 1
+            busy[DRIVER] += 1
+
+        self.emitted = run
+
+    def fire(self, matrix: Matrix) -> None:
+        """`fire`: one round of the driven sub-crossbars, and the end of a window."""
+        group, clock = self.engine.groups[matrix.name], self.clock
+        driven: list[int] | slice = sorted(self.driven.pop(matrix.name))
+        if driven == list(range(group.crossbar.count)):
+            driven = slice(None)
+        assert self.sizes.geometry is not None
+        fire_cycles = self.sizes.geometry.fire_cycles
+        tally, slot, _, _ = self.once()
+
+        def run() -> None:
+            group.fire(driven)
+            clock.fire(fire_cycles)
+            tally[slot] += 1
+
+        self.emitted = run
+
+    # ------------------------------------------------------------ buffers
+
+    def address(self, address: Address) -> tuple[Buffer, Locate]:
+        buffer = self.program.buffers[address.buffer]
+        return buffer, locator(address, buffer, self.loops, self.engine.values)
+
+    def read(self, source: Address) -> None:
+        """`load`: code - zero into a register; zeros where the address is no pixel."""
+        buffer, locate = self.address(source)
+        vectors = self.memory.codes[source.buffer].reshape(-1, buffer.vector)
+        zero, nothing = np.int64(buffer.zero), np.zeros(buffer.vector, np.int64)
+        cells, result = self.engine.cells, self.result
+        assert result is not None
+        tally, slot, busy, unit = self.once()
+
+        def run() -> None:
+            position = locate()
+            cells[result] = vectors[position].astype(np.int64) - zero if position >= 0 else nothing
+            busy[unit] += 1
+            tally[slot] += 1
+
+        self.emitted = run
+
+    def write(self, target: Address, value: Place) -> None:
+        """`store`: codes into the buffer; dropped where the address is no pixel."""
+        buffer, locate = self.address(target)
+        vectors = self.memory.codes[target.buffer].reshape(-1, buffer.vector)
+        cells = self.engine.cells
+        tally, slot, busy, unit = self.once()
+
+        def run() -> None:
+            position = locate()
+            if position >= 0:
+                vectors[position] = cells[value]
+            busy[unit] += 1
+            tally[slot] += 1
+
+        self.emitted = run
+        if value in self.origins:
+            self.emitted = self.recording(run, locate, target, self.origins[value])
+
+    def recording(self, store: Step, locate: Locate, target: Address, origin: Place) -> Step:
+        """A `store` that also records the accumulator behind what it stores (runtime/observe.py)."""
+        record = self.memory.accumulators[target.buffer]
+        rows = record.reshape(-1, record.shape[-1])
+        cells = self.engine.cells
+
+        def run() -> None:
+            store()
+            position = locate()
+            if position >= 0:
+                rows[position] = cells[origin]
+
+        return run
+
+    def add(self, target: Address, value: Place) -> None:
+        """`accum`: add to the buffer; dropped where the address is no pixel."""
+        buffer, locate = self.address(target)
+        vectors = self.memory.codes[target.buffer].reshape(-1, buffer.vector)
+        cells = self.engine.cells
+        tally, slot, busy, unit = self.once()
+
+        def run() -> None:
+            position = locate()
+            if position >= 0:
+                vector = vectors[position]
+                np.add(vector, cells[value], out=vector, casting="unsafe")
+            busy[unit] += 1
+            tally[slot] += 1
+
+        self.emitted = run
+
+    def fill(self, target: BufferRef) -> None:
+        """`clear`: the zero code everywhere; one slot of the write port per vector."""
+        buffer = self.program.buffers[target.name]
+        codes, zero, slots = self.memory.codes[target.name], buffer.zero, vectors_of(buffer)
+        tally, slot, busy, unit = self.once()
+
+        def run() -> None:
+            codes.fill(zero)
+            busy[unit] += slots
+            tally[slot] += 1
+
+        self.emitted = run
+
+    def reshape(self, target: BufferRef, source: BufferRef) -> None:
+        """`reshape`: equal codes in the order of the ONNX tensors; one slot per target vector."""
+        into, out_of = self.program.buffers[target.name], self.program.buffers[source.name]
+        target_view = onnx_order(into, self.memory.codes[target.name])
+        source_view = onnx_order(out_of, self.memory.codes[source.name])
+        shape, slots = onnx_shape(into), vectors_of(into)
+        tally, slot, busy, unit = self.once()
+
+        def run() -> None:
+            target_view[...] = source_view.reshape(shape)
+            busy[unit] += slots
+            tally[slot] += 1
+
+        self.emitted = run
+
+
+def vectors_of(buffer: Buffer) -> int:
+    return int(np.prod(buffer.shape[:-1], dtype=np.int64))
