@@ -99,6 +99,9 @@ def layers(draw, op):
         attributes["auto_pad"] = auto
         if op == "Conv" and auto.startswith("SAME"):
             attributes["dilations"] = [1] * rank  # all that onnxruntime supports
+            # Strides that pass over pixels would need negative pads, and there onnxruntime 1.32
+            # starts at 1 for a total of -3 but at 0 for -2: no definition to agree with.
+            attributes["strides"] = [min(s, k) for s, k in zip(stride, kernel, strict=True)]
         elif op == "Conv":
             size = [max(i, r) for i, r in zip(size, reach, strict=True)]
     elif op == "ConvTranspose" and "output_shape" not in attributes:
