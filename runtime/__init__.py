@@ -1,7 +1,7 @@
 """The interpreter: runs redc assembly cycle by cycle.
 
-    from runtime import run
-    result = run(program, {"z": z})        # floats in, floats out, and counters
+from runtime import run
+result = run(program, {"z": z})        # floats in, floats out, and counters
 """
 
 from __future__ import annotations
@@ -13,5 +13,14 @@ from runtime.machine import Memory
 from runtime.result import Loaded, Result, load, run
 
 __all__ = [
-    "Counters", "Engine", "Execution", "InputError", "Loaded", "Memory", "Result", "Trace", "load", "run",
+    "Counters",
+    "Engine",
+    "Execution",
+    "InputError",
+    "Loaded",
+    "Memory",
+    "Result",
+    "Trace",
+    "load",
+    "run",
 ]

@@ -64,8 +64,7 @@ def locator(
             name, factor = affine.terms[0]
             loop = loops[name]
             table = [
-                part(affine, factor * v + affine.constant, size, stride)
-                for v in range(loop.first, loop.last)
+                part(affine, factor * v + affine.constant, size, stride) for v in range(loop.first, loop.last)
             ]
             key = (loop.slot, loop.first)
             known = tables.get(key)

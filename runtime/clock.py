@@ -19,8 +19,10 @@ class Clock:
 
     def __init__(self, target: Target) -> None:
         width = {
-            Unit.ADDER: target.adders, Unit.VECTOR: target.vector,
-            Unit.READ: target.read, Unit.WRITE: target.write,
+            Unit.ADDER: target.adders,
+            Unit.VECTOR: target.vector,
+            Unit.READ: target.read,
+            Unit.WRITE: target.write,
         }
         self.widths = [(UNITS.index(unit), per_cycle) for unit, per_cycle in width.items()]
         self.busy = [0] * len(UNITS)

@@ -31,7 +31,7 @@ class Group:
         self.planes = -(-crossbar.input_type.bits // self.dac)
         stacked = weights.reshape(count, crossbar.row_bands, g, rows, crossbar.column_bands * columns)
         stacked = stacked.transpose(0, 2, 1, 3, 4).reshape(count, g, crossbar.row_bands * rows, -1)
-        self.cells = np.ascontiguousarray(stacked, self._conversion_type(stacked))
+        self.cells: Array = np.ascontiguousarray(stacked, self._conversion_type(stacked))
         wide = np.int32 if crossbar.input_type.bits < 32 else np.int64
         self.latched = np.zeros((count, g, crossbar.row_bands, rows), wide)
         self.products = np.zeros((count, crossbar.column_bands, crossbar.columns), np.int64)

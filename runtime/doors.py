@@ -53,25 +53,29 @@ def check_inputs(program: Program, inputs: Mapping[str, Any]) -> dict[str, Array
     for name in inputs:
         if name not in expected:
             raise InputError(
-                f'the program has no input "{name}"', place=f'input "{name}"',
+                f'the program has no input "{name}"',
+                place=f'input "{name}"',
                 hint=did_you_mean(name, expected),
             )
     for name, buffer in expected.items():
         if name not in inputs:
             raise InputError(
-                f'input "{name}" is missing', place=f'input "{name}"',
+                f'input "{name}" is missing',
+                place=f'input "{name}"',
                 hint=f"it is a float32 array of shape {list(onnx_shape(buffer))}",
             )
     return {buffer.name: check_input(name, buffer, inputs[name]) for name, buffer in expected.items()}
 
 
 def check_input(name: str, buffer: Buffer, value: Any) -> Array:
+    """One input as a float32 array; see `check_inputs`."""
     place = f'input "{name}"'
     shape = onnx_shape(buffer)
     given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
     if not np.can_cast(given.dtype, np.float32, "safe"):
         raise InputError(
-            f"its type is {given.dtype}, which float32 does not hold exactly", place=place,
+            f"its type is {given.dtype}, which float32 does not hold exactly",
+            place=place,
             hint="convert it with .astype(numpy.float32)",
         )
     array = np.asarray(given, np.float32)

@@ -51,6 +51,7 @@ class Memory:
 
 
 def buffer_bytes(buffer: Buffer) -> int:
+    """What its codes take in memory."""
     return math.prod(buffer.shape) * buffer.type.dtype.itemsize
 
 

@@ -90,6 +90,7 @@ class Loaded:
 
 
 def make_engine(program: Program, name: str, observe: bool, trace: Trace | None) -> Engine:
+    """The engine named `name`.  Raises InputError for a name that is none."""
     if name == "step":
         from runtime.step import StepEngine
 
@@ -97,22 +98,27 @@ def make_engine(program: Program, name: str, observe: bool, trace: Trace | None)
     if name == "fast":
         if trace is not None:
             raise InputError(
-                "the fast engine does not execute instruction by instruction", place="--trace",
+                "the fast engine does not execute instruction by instruction",
+                place="--trace",
                 hint="trace with --engine step",
             )
         from runtime.fast import FastEngine
 
-        return FastEngine(program, observe=observe)
+        engine: Engine = FastEngine(program, observe=observe)
+        return engine
     raise InputError(f'there is no engine "{name}"', place="--engine", hint="fast or step")
 
 
 def check_fidelity(fidelity: str) -> None:
+    """Raise InputError for a fidelity that is unknown or not there yet."""
     if fidelity not in FIDELITIES:
-        raise InputError(
-            f'there is no fidelity "{fidelity}"', place="--fidelity", hint=", ".join(FIDELITIES)
-        )
+        raise InputError(f'there is no fidelity "{fidelity}"', place="--fidelity", hint=", ".join(FIDELITIES))
     if fidelity != "exact":
-        raise InputError(f'fidelity "{fidelity}" comes with a later release', place="--fidelity", hint="exact")
+        raise InputError(
+            f'fidelity "{fidelity}" comes with a later release',
+            place="--fidelity",
+            hint='"exact" has ideal converters',
+        )
 
 
 def load(program: Program, engine: EngineName = "fast", **options: Any) -> Loaded:

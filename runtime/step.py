@@ -29,6 +29,7 @@ counts do not depend on data, see runtime/count.py.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +52,7 @@ from isa.program import (
     Program,
     Register,
 )
-from runtime.address import LoopVariable, Locate, is_inserted, locator
+from runtime.address import Locate, LoopVariable, is_inserted, locator
 from runtime.clock import DRIVER, UNITS, Clock
 from runtime.counters import Counters
 from runtime.crossbar import Group
@@ -74,8 +75,7 @@ class StepEngine:
         self.trace = trace
         self.sizes = instruction_sizes(program)
         self.groups = {
-            name: Group(x, program.target, program.constant(x.data))
-            for name, x in program.crossbars.items()
+            name: Group(x, program.target, program.constant(x.data)) for name, x in program.crossbars.items()
         }
         self.clock = Clock(program.target)
         self.values: list[int] = []
@@ -421,4 +421,5 @@ class CompiledLayer:
 
 
 def vectors_of(buffer: Buffer) -> int:
-    return int(np.prod(buffer.shape[:-1], dtype=np.int64))
+    """How many vectors a buffer holds."""
+    return math.prod(buffer.shape[:-1])

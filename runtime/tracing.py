@@ -65,6 +65,7 @@ def describe(operand: Operand, loops: Mapping[str, int]) -> str:
 
 
 def evaluate(affine: Affine, loops: Mapping[str, int]) -> str:
+    """A number, or a fraction for a position between two pixels."""
     value = affine.constant + sum(factor * loops[name] for name, factor in affine.terms)
     if affine.divisor == 1:
         return str(value)

@@ -31,8 +31,8 @@ from isa.program import (
     Register,
     Target,
 )
-from runtime.step import StepEngine
 from runtime.machine import Memory
+from runtime.step import StepEngine
 
 STRIDE, KERNEL, CHANNELS = 8, 16, 21
 
@@ -84,7 +84,7 @@ def main() -> None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(15)
         return
     begin = time.perf_counter()
-    (_, counters), = engine.execute(memory).counters
+    ((_, counters),) = engine.execute(memory).counters
     seconds = time.perf_counter() - begin
     instructions = options.blocks**2 * (KERNEL**2 + 1 + 3 * STRIDE**2)
     print(f"{instructions} instructions in {seconds:.2f} s: {instructions / seconds:,.0f} a second")
