@@ -1,0 +1,117 @@
+"""`make demo`: a trained face generator on crossbars, beside the same network in float.
+
+    python -m redc.demo [DIRECTORY]       # needs Pillow: pip install "redc[demo]"
+
+Compiles dcgan_face64 to assembly, runs the program that was written, compares it with onnxruntime
+layer by layer, and draws both sets of faces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+NAME = "dcgan_face64"
+FACES = 8
+CALIBRATION, SHOWN = 0, 1  # seeds of default_rng
+SAMPLES = 64
+AMPLIFY = 8
+
+Faces = npt.NDArray[np.float32]  # [count, 3, 64, 64] in [-1, 1]
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Tell a person at a terminal what takes time; a log is told nothing."""
+    terminal = sys.stderr.isatty()
+    if terminal:
+        print(f"{what} ... ", end="", file=sys.stderr, flush=True)
+    start = time.perf_counter()
+    yield
+    if terminal:
+        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
+
+
+def in_float(model: Any, z: Faces) -> Faces:
+    """The faces onnxruntime makes."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    faces: Faces = session.run(["image"], {"z": z})[0]
+    return faces
+
+
+def draw(path: Path, wanted: Faces, got: Faces, sqnr: float) -> None:
+    """Write the faces of both sides and their difference, amplified, as a PNG."""
+    from redc.picture import grid, to_bytes
+
+    difference = np.abs(np.asarray(got, np.float64) - wanted) * AMPLIFY - 1
+    picture = grid(
+        f"{NAME}: {FACES} faces from default_rng({SHOWN}), {sqnr:.1f} dB SQNR",
+        [
+            ("onnxruntime", "float32", to_bytes(wanted)),
+            ("crossbars", "8-bit weights\n8-bit inputs", to_bytes(got)),
+            ("difference", f"absolute, times {AMPLIFY}", to_bytes(difference)),
+        ],
+    )
+    picture.save(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 if every layer was integer-exact, 1 if not, 2 if it could not run."""
+    parser = argparse.ArgumentParser(prog="python -m redc.demo", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("directory", nargs="?", type=Path, default=Path("build/demo"))
+    directory: Path = parser.parse_args(arguments).directory
+    try:
+        import PIL  # noqa: F401  (fail before the work, not after it)
+    except ImportError:
+        print('error: the demo draws with Pillow: pip install "redc[demo]"', file=sys.stderr)
+        return 2
+
+    import isa
+    import models
+    import redc
+    import runtime
+
+    directory.mkdir(parents=True, exist_ok=True)
+    listing, faces_file = directory / f"{NAME}.red", directory / "faces.png"
+    model = models.load(NAME)
+    inputs = models.samples(NAME, FACES, SHOWN)
+    assert inputs is not None  # the zoo knows this model
+    z = inputs["z"]
+
+    with step(f"compiling {NAME}"):
+        program = redc.compile(
+            model,
+            target="red-65nm",
+            mapping="pixel-wise",
+            weight_bits=8,
+            input_bits=8,
+            shapes={"z": z.shape},
+            calibrate=models.samples(NAME, SAMPLES, CALIBRATION),
+        )
+        isa.save(program, listing)
+    with step("running the program"):
+        got = runtime.load(isa.load(listing)).run({"z": z}).outputs["image"]
+    with step("comparing with onnxruntime"):
+        report = redc.diff(model, program=program, inputs={"z": z})
+        wanted = in_float(model, z)
+    draw(faces_file, wanted, got, report.outputs[0].sqnr_db)
+
+    print(report.table())
+    print()
+    print(f"program  {listing}")
+    print(f"faces    {faces_file}")
+    return 0 if report.passed else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
