@@ -16,6 +16,7 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
+from isa.program import IntType, smallest_type
 from redc.mapping.formula import KernelPixel
 from redc.mapping.schedule import Schedule
 
@@ -40,6 +41,11 @@ class Codes:
     def high(self) -> int:
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
+    @property
+    def drive_type(self) -> IntType:
+        """The type of what a drive streams, `code - zero`."""
+        return smallest_type(self.low - self.zero, self.high - self.zero)
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -52,6 +58,7 @@ class Tensor:
     shape: tuple[int, ...]
     axis: int
     codes: Codes | None = None
+    buffer: str | None = None
 
     @property
     def buffer_shape(self) -> tuple[int, ...]:

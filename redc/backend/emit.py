@@ -1,0 +1,323 @@
+"""The backend: a placed graph becomes a program, layer by layer.
+
+One piece of machinery serves every mapping: drive every row band of a turn, fire, add what each
+output pixel's column bands give, and finish (requantise and store) what is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from isa.program import (
+    Address,
+    Affine,
+    Array,
+    Buffer,
+    BufferRef,
+    ConstRef,
+    Crossbar,
+    Instruction,
+    IntType,
+    Layer,
+    Loop,
+    Matrix,
+    Node,
+    Operand,
+    Program,
+    Register,
+    Target,
+)
+from redc.ir.graph import CrossbarOp, Graph, Op, Requantise, ReshapeOp, Tensor, VectorOp
+from redc.mapping.schedule import Line, Schedule
+from redc.passes.allocate import unique_words
+from redc.passes.place import crossbar_of
+
+Loops = list[tuple[str, int]]
+
+
+def emit(graph: Graph, target: Target) -> tuple[Program, dict[int, str]]:
+    """The program of a placed graph, and comments for its text by id of instruction.
+
+    Pre: every pass has run.
+    """
+    return _Emitter(graph, target).program()
+
+
+class _Emitter:
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph = graph
+        self.target = target
+        self.names = unique_words(op.name for op in graph.ops)
+        self.buffers = {b.name: b for b in map(self._buffer, self._tensors())}
+        self.crossbars: dict[str, Crossbar] = {}
+        self.data: dict[str, Array] = {}
+        self.comments: dict[int, str] = {}
+
+    def program(self) -> tuple[Program, dict[int, str]]:
+        layers = tuple(self._layer(op) for op in self.graph.ops)
+        program = Program(self.target, self.buffers, self.crossbars, {}, layers, data=self.data)
+        return program, self.comments
+
+    # ------------------------------------------------------------ declarations
+
+    def _tensors(self) -> list[Tensor]:
+        names = dict.fromkeys([*self.graph.inputs, *(op.output for op in self.graph.ops)])
+        return [self.graph.tensors[name] for name in names]
+
+    def _buffer(self, tensor: Tensor) -> Buffer:
+        codes = tensor.codes
+        assert codes is not None and tensor.buffer is not None
+        return Buffer(
+            name=tensor.buffer,
+            kind="input"
+            if tensor.name in self.graph.inputs
+            else "output"
+            if tensor.name in self.graph.outputs
+            else "buffer",
+            type=IntType(codes.signed, codes.bits),
+            shape=tensor.buffer_shape,
+            scale=codes.scale,
+            zero=codes.zero,
+            tensor=tensor.name,
+            onnx_shape=tensor.shape,
+            axis=tensor.axis,
+        )
+
+    def _constant(self, name: str, values: Array) -> ConstRef:
+        """Put an array in the data file; integers as narrow as the file's types allow."""
+        if values.dtype == np.int64 and values.size:
+            for dtype in (np.int16, np.int32):
+                if np.iinfo(dtype).min <= values.min() and values.max() <= np.iinfo(dtype).max:
+                    values = values.astype(dtype)
+                    break
+        self.data[name] = np.ascontiguousarray(values.reshape(values.shape or (1,)))
+        return ConstRef(name)
+
+    # ------------------------------------------------------------ layers
+
+    def _layer(self, op: Op) -> Layer:
+        mapping = None
+        if isinstance(op, ReshapeOp):
+            source, target = self._name(op.input), self._name(op.output)
+            body: tuple[Node, ...] = (
+                Instruction("reshape", (BufferRef(target), BufferRef(source))),
+            )
+        elif isinstance(op, VectorOp):
+            body = self._vector(op)
+        else:
+            assert op.schedule is not None
+            body, mapping = self._crossbar(op, op.schedule), op.schedule.mapping
+        return Layer(op.name, body, op.op, mapping, op.nodes, op.output)
+
+    def _name(self, tensor: str) -> str:
+        name = self.graph.tensors[tensor].buffer
+        assert name is not None
+        return name
+
+    def _vector(self, op: VectorOp) -> tuple[Node, ...]:
+        """Load every input, scale it to the common step, add, finish."""
+        assert op.multipliers is not None and op.bias_codes is not None
+        word = self.names[op.name]
+        shape = self.graph.tensors[op.output].buffer_shape
+        loops: Loops = [(f"d{axis}", count) for axis, count in enumerate(shape[:-1])]
+        own = tuple(Affine.of({variable: 1}) for variable, _ in loops)
+        body: list[Node] = []
+        terms: list[Operand] = []
+        for number, (tensor, factor) in enumerate(zip(op.inputs, op.multipliers, strict=True)):
+            source = self.graph.tensors[tensor].buffer_shape
+            indices = tuple(
+                Affine() if size == 1 else index
+                for size, index in zip(source[:-1], own, strict=True)
+            )
+            register = Register(number)
+            constant = self._constant(f"{word}.factor{number}", factor)
+            body.append(Instruction("load", (register, Address(self._name(tensor), indices))))
+            body.append(Instruction("mul", (register, register, constant)))
+            terms.append(register)
+        if op.bias_codes.any():
+            terms.append(self._constant(f"{word}.bias", op.bias_codes))
+        if len(terms) > 1:
+            body.append(Instruction("sum", (Register(0), *terms)))
+        finish = self._finish(op, Register(0), Address(self._name(op.output), own))
+        return _nest(loops, [*body, *finish])
+
+    def _crossbar(self, op: CrossbarOp, table: Schedule) -> tuple[Node, ...]:
+        """The rounds of one layer; where outputs overlap, then the nest that finishes them."""
+        assert op.place is not None and op.bias_codes is not None
+        word = self.names[op.name]
+        crossbar = crossbar_of(self.graph, op, word, op.place)
+        self.crossbars[word] = crossbar
+        self.data[crossbar.data] = _matrix_data(op, table, crossbar)
+        target = self._name(op.output)
+        shape = self.buffers[target].shape
+        batch = len(shape) - 1 - len(table.rounds)
+        around: Loops = [(f"n{axis}" if axis else "n", shape[axis]) for axis in range(batch)]
+        inner: Loops = [(f"{table.variable}{axis}", n) for axis, n in enumerate(table.rounds)]
+        place = _Addresses(self.buffers, around, inner)
+        bias: list[Operand] = []
+        if op.bias_codes.any() or not {p.writes for p in table.placements} >= set(table.outputs):
+            bias.append(self._constant(f"{word}.bias", op.bias_codes))
+        if not table.overlap:
+            return _nest([*around, *inner], self._rounds(op, table, place, bias))
+        sums = f"{target}_sums"
+        self.buffers[sums] = Buffer(sums, "buffer", _accumulator_type(op, crossbar), shape)
+        pixels: Loops = [(f"o{axis}", size) for axis, size in enumerate(shape[batch:-1])]
+        own = tuple(Affine.of({variable: 1}) for variable, _ in [*around, *pixels])
+        value = Register(0)
+        closing: list[Node] = [Instruction("load", (value, Address(sums, own)))]
+        if bias:
+            closing.append(Instruction("sum", (value, value, *bias)))
+        closing += self._finish(op, value, Address(target, own))
+        return (
+            Instruction("clear", (BufferRef(sums),)),
+            *_nest([*around, *inner], self._overlapping_rounds(op, table, place, sums)),
+            *_nest([*around, *pixels], closing),
+        )
+
+    def _rounds(
+        self, op: CrossbarOp, table: Schedule, place: _Addresses, bias: list[Operand]
+    ) -> list[Node]:
+        """Every turn of one block: drive, fire, add up; finish an output after its last turn."""
+        target = self._name(op.output)
+        last = {seat.writes: seat.turn for seat in sorted(table.placements, key=lambda s: s.turn)}
+        begun: set[tuple[Line, ...]] = set()
+        body: list[Node] = []
+        for turn in range(table.turns):
+            body += self._fire(op, table, place, turn)
+            products = self._products(op, table, turn)
+            for number, lines in enumerate(table.outputs):
+                value = Register(number)
+                terms: list[Operand] = [value] if lines in begun else []
+                terms += products.get(lines, [])
+                ends = turn == last.get(lines, 0)
+                terms += bias if ends else []
+                if lines in products or (ends and terms):
+                    body.append(Instruction("sum", (value, *terms)))
+                    begun.add(lines)
+                if ends:
+                    body += self._finish(op, value, place.at(target, lines))
+        return body
+
+    def _overlapping_rounds(
+        self, op: CrossbarOp, table: Schedule, place: _Addresses, sums: str
+    ) -> list[Node]:
+        """Every turn: drive, fire, and add each product where it belongs."""
+        body: list[Node] = []
+        for turn in range(table.turns):
+            body += self._fire(op, table, place, turn)
+            for lines, terms in self._products(op, table, turn).items():
+                body.append(Instruction("sum", (Register(0), *terms)))
+                body.append(Instruction("accum", (place.at(sums, lines), Register(0))))
+        return body
+
+    def _fire(self, op: CrossbarOp, table: Schedule, place: _Addresses, turn: int) -> list[Node]:
+        """Drive every row band of the turn once, then fire."""
+        word, source = self.names[op.name], self._name(op.input)
+        body: list[Node] = []
+        driven: set[tuple[int, int]] = set()
+        for seat in table.placements:
+            if seat.turn == turn and (seat.array, seat.row_band) not in driven:
+                driven.add((seat.array, seat.row_band))
+                matrix = Matrix(word, _index(table, seat.array), seat.row_band)
+                drive = Instruction("drive", (matrix, place.at(source, seat.reads)))
+                if table.index_shape != op.kernel:
+                    self.comments[id(drive)] = f"kernel pixel {_coordinates(seat.pixel.index)}"
+                body.append(drive)
+        body.append(Instruction("fire", (Matrix(word),)))
+        return body
+
+    def _products(
+        self, op: CrossbarOp, table: Schedule, turn: int
+    ) -> dict[tuple[Line, ...], list[Operand]]:
+        """The column bands that feed each output pixel in one turn, each once."""
+        found: dict[tuple[Line, ...], dict[Operand, None]] = {}
+        for seat in table.placements:
+            if seat.turn == turn:
+                index = _index(table, seat.array)
+                matrix = Matrix(self.names[op.name], index, seat.column_band)
+                found.setdefault(seat.writes, {})[matrix] = None
+        return {lines: list(matrices) for lines, matrices in found.items()}
+
+    def _finish(self, op: CrossbarOp | VectorOp, value: Register, target: Address) -> list[Node]:
+        """Requantise a register of accumulators, look it up if a table says so, store it."""
+        requantise, word = op.requantise, self.names[op.name]
+        assert requantise is not None
+        scale = self._constant(f"{word}.scale", requantise.scale)
+        quant = Instruction("quant", (value, value, scale), _quant_attributes(requantise))
+        store = Instruction("store", (target, value))
+        table = requantise.table
+        if table is None:
+            return [quant, store]
+        lookup = Instruction(
+            "lookup",
+            (value, value, self._constant(f"{word}.table", table.entries)),
+            (("fraction", table.fraction), ("low", table.low), ("shift", table.shift)),
+        )
+        return [quant, lookup, store]
+
+
+class _Addresses:
+    """Where a layer's pixels lie, in terms of its loop variables."""
+
+    def __init__(self, buffers: Mapping[str, Buffer], around: Loops, inner: Loops) -> None:
+        self.buffers = buffers
+        self.fixed = tuple(Affine.of({variable: 1}) for variable, _ in around)
+        self.inner = inner
+
+    def at(self, buffer: str, lines: tuple[Line, ...]) -> Address:
+        """The pixel `lines` of `buffer`; marked `?` where some round leaves the buffer."""
+        sizes = self.buffers[buffer].shape[len(self.fixed) : -1]
+        indices, outside = [], False
+        for (variable, count), line, size in zip(self.inner, lines, sizes, strict=True):
+            indices.append(Affine.of({variable: line.coefficient}, line.constant, line.divisor))
+            ends = (line.constant, line.coefficient * (count - 1) + line.constant)
+            outside |= line.divisor > 1 or min(ends) < 0 or max(ends) >= size
+        return Address(buffer, (*self.fixed, *indices), outside)
+
+
+def _nest(loops: Loops, body: list[Node]) -> tuple[Node, ...]:
+    nodes = tuple(body)
+    for variable, count in reversed(loops):
+        nodes = (Loop(variable, 0, count, nodes),)
+    return nodes
+
+
+def _index(table: Schedule, array: int) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(array, table.index_shape))
+
+
+def _coordinates(index: tuple[int, ...]) -> str:
+    return "(" + ", ".join(map(str, index)) + ")"
+
+
+def _matrix_data(op: CrossbarOp, table: Schedule, crossbar: Crossbar) -> Array:
+    """The weights as the arrays hold them, zeros where no kernel pixel sits."""
+    assert op.weight_codes is not None
+    rows, columns = crossbar.rows, crossbar.columns // crossbar.groups
+    data = np.zeros(
+        (crossbar.count, crossbar.row_bands, rows, crossbar.column_bands, columns),
+        op.weight_codes.dtype,
+    )
+    for seat in table.placements:
+        data[seat.array, seat.row_band, :, seat.column_band] = op.weight_codes[seat.pixel.index]
+    return data.reshape(crossbar.data_shape)
+
+
+def _accumulator_type(op: CrossbarOp, crossbar: Crossbar) -> IntType:
+    """32 bits where they provably hold every sum over the kernel, else 64."""
+    assert op.weight_codes is not None
+    largest = max(-crossbar.input_type.low, crossbar.input_type.high)
+    weights = np.abs(op.weight_codes.astype(np.int64)).sum(axis=-2)  # one kernel pixel, all channels
+    bound = int(weights.reshape(-1, weights.shape[-1]).max(axis=-1).sum()) * largest
+    return IntType(True, 32 if bound < 2**31 else 64)
+
+
+def _quant_attributes(requantise: Requantise) -> tuple[tuple[str, int | float], ...]:
+    attributes: dict[str, int | float] = {"high": requantise.high, "low": requantise.low}
+    if requantise.slope != 1.0:
+        attributes["slope"] = requantise.slope
+    if requantise.zero:
+        attributes["zero"] = requantise.zero
+    return tuple(sorted(attributes.items()))

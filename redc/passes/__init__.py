@@ -1,0 +1,29 @@
+"""The pipeline, in the order it runs.  Each pass takes a graph and gives a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from redc.ir.graph import Graph
+from redc.passes.allocate import allocate_buffers
+from redc.passes.context import Context, Options
+from redc.passes.decompose import decompose_kernels
+from redc.passes.fold import fold_batchnorm_and_add
+from redc.passes.fuse import fuse_activations
+from redc.passes.place import place_on_arrays
+from redc.passes.quantise import quantise
+from redc.passes.schedule import check_options, schedule_rounds
+
+Pass = Callable[[Graph, Context], Graph]
+
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("fold", lambda graph, context: fold_batchnorm_and_add(graph)),
+    ("fuse", lambda graph, context: fuse_activations(graph)),
+    ("quantise", quantise),
+    ("decompose", decompose_kernels),
+    ("schedule", schedule_rounds),
+    ("place", place_on_arrays),
+    ("allocate", allocate_buffers),
+)
+
+__all__ = ["PASSES", "Context", "Options", "check_options"]

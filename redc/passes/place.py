@@ -1,0 +1,62 @@
+"""Pass: give every matrix its first physical array."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from isa.geometry import geometry
+from isa.program import Crossbar, IntType
+from redc.errors import UserError
+from redc.ir.graph import CrossbarOp, Graph
+from redc.passes.context import Context
+
+
+def place_on_arrays(graph: Graph, context: Context) -> Graph:
+    """Place the layers one after the other.
+
+    Pre: `schedule` and `weight_codes` are set.  Post: `place` is set; no array is used twice.
+    Raises UserError if the target has too few arrays, or none that holds one weight.
+    """
+    target = context.target
+    free = 0
+    ops = []
+    for op in graph.ops:
+        if isinstance(op, CrossbarOp):
+            crossbar = crossbar_of(graph, op, "x", place=free)
+            try:
+                arrays = crossbar.count * geometry(crossbar, target).arrays
+            except ValueError as error:
+                raise UserError(str(error), place=f"layer {op.name!r}") from error
+            op = replace(op, place=free)
+            free += arrays
+        ops.append(op)
+    if target.arrays is not None and free > target.arrays:
+        raise UserError(
+            f"the network needs {free} arrays of {target.rows} x {target.columns} cells, "
+            f"target {target.name!r} has {target.arrays}",
+            place=graph.name,
+            hint="fold it (--fold), use fewer bits, or give the target more arrays",
+        )
+    return replace(graph, ops=tuple(ops))
+
+
+def crossbar_of(graph: Graph, op: CrossbarOp, name: str, place: int) -> Crossbar:
+    """The declaration of `op`'s matrix group."""
+    table, codes = op.schedule, graph.tensors[op.input].codes
+    assert table is not None and codes is not None and op.weight_bits is not None
+    crossbar = Crossbar(
+        name=name,
+        index_shape=table.index_shape,
+        row_bands=table.row_bands,
+        rows=op.in_channels,
+        column_bands=table.column_bands,
+        columns=op.out_channels,
+        groups=op.groups,
+        weight_type=IntType(True, op.weight_bits),
+        input_type=codes.drive_type,
+        data=f"{name}.weight",
+        place=place,
+    )
+    assert math.prod(table.index_shape) > max(seat.array for seat in table.placements)
+    return crossbar

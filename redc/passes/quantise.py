@@ -1,0 +1,176 @@
+"""Pass: real numbers become integer codes.
+
+The rules are written down in docs/quantisation.md; `redc.oracle` implements them a second time,
+with its own code, and `redc diff` holds one against the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from redc.calibration import Range
+from redc.errors import UserError
+from redc.ir.graph import (
+    F64,
+    Activation,
+    Array,
+    Codes,
+    CrossbarOp,
+    Graph,
+    Op,
+    Requantise,
+    ReshapeOp,
+    VectorOp,
+)
+from redc.passes.context import Context
+from redc.passes.tables import SATURATING, build_table
+
+ZERO_CHANNEL_SCALE = np.float32(2.0**-16)
+"""Weight scale of a channel that holds only zeros: it just has to carry the bias."""
+
+
+def quantise(graph: Graph, context: Context) -> Graph:
+    """Choose codes for every tensor, quantise weights and biases, derive requantisation.
+
+    A reshaped tensor keeps its source's codes.  Post: every tensor in use has `codes`; every CrossbarOp its
+    weight, bias and requantisation; every VectorOp its multipliers.  Raises UserError if a
+    range is missing.
+    """
+    made = (op.output for op in graph.ops if not isinstance(op, ReshapeOp))
+    ranges = context.observe((*graph.inputs, *made))
+    codes: dict[str, Codes] = {}
+    for name in graph.inputs:
+        codes[name] = choose_codes(_range(ranges, name), context.options.input_bits)
+    ops: list[Op] = []
+    for op in graph.ops:
+        if isinstance(op, ReshapeOp):
+            codes[op.output] = codes[op.input]
+            ops.append(op)
+            continue
+        codes[op.output] = _output_codes(op, ranges, context.options.input_bits)
+        if isinstance(op, CrossbarOp):
+            ops.append(_crossbar(op, codes, context.options.weight_bits))
+        else:
+            ops.append(_vector(op, codes))
+    tensors = {
+        name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()
+    }
+    return replace(graph, tensors=tensors, ops=tuple(ops))
+
+
+def round_scale(scale: float) -> float:
+    """To 12 significant digits, so that different CPUs calibrate to the same bytes."""
+    return float(f"{scale:.11e}")
+
+
+def choose_codes(seen: Range, bits: int) -> Codes:
+    """Codes for values in the observed range.
+
+    Unsigned with zero 0 where nothing is negative; signed with zero 0 where both sides reach
+    about as far; else unsigned with the zero point that uses every code (one more bit plane).
+    """
+    low, high = clipped_range(seen, bits)
+    if low >= 0:
+        return Codes(bits, False, _scale(high, (1 << bits) - 1))
+    top = (1 << (bits - 1)) - 1
+    bound = max(-low, high)
+    if high - low > 1.5 * bound:
+        return Codes(bits, True, _scale(bound, top))
+    codes = (1 << bits) - 1
+    scale = _scale(high - low, codes)
+    return Codes(bits, False, scale, zero=int(np.clip(np.rint(-low / scale), 0, codes)))
+
+
+def clipped_range(seen: Range, bits: int) -> tuple[float, float]:
+    """The range to give codes to: what was seen, zero included."""
+    return min(seen.low, 0.0), max(seen.high, 0.0)
+
+
+def _scale(extent: float, steps: int) -> float:
+    return round_scale(max(extent, 1e-30) / steps)
+
+
+def _range(ranges: Mapping[str, Range], tensor: str) -> Range:
+    if tensor not in ranges:
+        raise UserError(
+            f"no calibration value was seen for tensor {tensor!r}",
+            place=f"tensor {tensor!r}",
+            hint="give samples with --calibrate FILE.npz",
+        )
+    return ranges[tensor]
+
+
+def _output_codes(op: CrossbarOp | VectorOp, ranges: Mapping[str, Range], bits: int) -> Codes:
+    kind = op.activation.kind if op.activation else ""
+    if kind in SATURATING:
+        if SATURATING[kind].low < 0:
+            return Codes(bits, True, _scale(1.0, (1 << (bits - 1)) - 1))
+        return Codes(bits, False, _scale(1.0, (1 << bits) - 1))
+    return choose_codes(_range(ranges, op.output), bits)
+
+
+def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> CrossbarOp:
+    top = (1 << (bits - 1)) - 1
+    weight = np.moveaxis(op.weight, -1, 0)  # (M / groups, *kernel, C)
+    split = weight.reshape(*weight.shape[:-1], op.groups, -1)  # (M / groups, *kernel, groups, C / groups)
+    largest = np.abs(split).max(axis=(*range(1, split.ndim - 2), split.ndim - 1))  # (M / groups, groups)
+    per_channel = largest.T.ravel()  # (M,)
+    scale = (per_channel / top).astype(np.float32)
+    scale = np.where(scale > 0, scale, ZERO_CHANNEL_SCALE)
+    per_weight = np.repeat(
+        scale.astype(np.float64).reshape(op.groups, -1), op.in_channels // op.groups, axis=0
+    )  # (C, M / groups)
+    quantised = np.clip(np.rint(op.weight / per_weight), -top, top)
+    step = codes[op.input].scale * scale.astype(np.float64)
+    return replace(
+        op,
+        weight_codes=quantised.astype(np.int8 if bits <= 8 else np.int16),
+        weight_bits=bits,
+        bias_codes=_bias_codes(op, op.bias, step),
+        requantise=_requantise(op.activation, step, codes[op.output]),
+    )
+
+
+def _bias_codes(op: CrossbarOp | VectorOp, bias: F64, step: F64) -> Array:
+    codes = np.rint(bias / step)
+    if np.abs(codes).max(initial=0.0) >= 2.0**62:
+        raise UserError(
+            "the bias does not fit the accumulators",
+            place=f"layer {op.name!r}",
+            hint="it is over 10^18 times larger than the weights' smallest step",
+        )
+    return codes.astype(np.int64)
+
+
+def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
+    """Integer multipliers of 15 bits and sign, on a step of their own per channel."""
+    real = [f * codes[name].scale for f, name in zip(op.factors, op.inputs, strict=True)]
+    largest = np.maximum.reduce([np.abs(r) for r in np.broadcast_arrays(*real, op.bias)[:-1]])
+    step = np.where(largest > 0, largest / (1 << 15), float(ZERO_CHANNEL_SCALE))
+    return replace(
+        op,
+        multipliers=tuple(np.rint(r / step).astype(np.int64) for r in real),
+        bias_codes=_bias_codes(op, op.bias, step),
+        requantise=_requantise(op.activation, np.asarray(step), codes[op.output]),
+    )
+
+
+def _requantise(activation: Activation | None, step: F64, out: Codes) -> Requantise:
+    """From accumulators of real size `step` (per channel) to the codes `out`."""
+    low, high, slope = out.low, out.high, 1.0
+    if activation is None:
+        pass
+    elif activation.kind in SATURATING:
+        table, grid = build_table(activation.kind, out)
+        return Requantise((step / grid).astype(np.float32), 0, table.low, table.high, 1.0, table)
+    elif activation.kind == "relu":
+        low = max(low, out.zero)
+    elif activation.kind == "leaky":
+        slope = float(np.float32(activation.alpha))
+    elif activation.kind == "clip":
+        low = int(np.clip(np.rint(activation.low / out.scale) + out.zero, out.low, out.high))
+        high = int(np.clip(np.rint(activation.high / out.scale) + out.zero, low, out.high))
+    return Requantise((step / out.scale).astype(np.float32), out.zero, low, high, slope)

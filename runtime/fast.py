@@ -1,0 +1,288 @@
+"""The fast engine: executes whole loop nests at once.
+
+Each nest is planned when the program is loaded.  Its stores become formulas (`symbols`), those
+of one shape are evaluated side by side through one exact integer matrix product (`evaluate`),
+and the results move to their buffer in one pass.  Counts come from the program's text alone
+(`count`).  What cannot be planned runs on `step`, and a note says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isa.program import Array, Loop, Program
+from runtime.count import count
+from runtime.engine import Execution
+from runtime.evaluate import Evaluator, Iterations, Rows, Sources, evaluator
+from runtime.machine import Memory
+from runtime.step import StepEngine
+from runtime.symbols import Apply, Block, Expression, Store, divided, nest_stores, shape_of
+
+CHUNK_BYTES = 4 << 20
+"""Working memory of one evaluation: iterations are taken so many at a time."""
+CLASS_LIMIT = 1 << 12
+"""Remainder classes of a nest with divided addresses; past that, masks serve."""
+
+
+class FastEngine:
+    """See the head of this file, and `runtime.engine.Engine`."""
+
+    def __init__(self, program: Program, *, observe: bool = False) -> None:
+        self.program = program
+        self.counters = count(program)
+        self.step = StepEngine(program, observe=observe)
+        notes: list[str] = []
+        self.plans: list[list[tuple[int, Nest | None]]] = []
+        for layer in program.layers:
+            plans, reason = _plan_layer(program, layer.body, observe)
+            self.plans.append(plans)
+            if reason:
+                notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
+        self.execution = Execution(self.counters, tuple(notes))
+        self._bound: Memory | None = None
+
+    def execute(self, memory: Memory) -> Execution:
+        """Run every layer on `memory`, in place."""
+        for layer, plans in enumerate(self.plans):
+            for node, plan in plans:
+                if plan is not None:
+                    plan.run(memory)
+                    continue
+                if self._bound is not memory:
+                    self.step.bind(memory)
+                    self._bound = memory
+                self.step.execute_node(layer, node)
+        return self.execution
+
+
+def _plan_layer(
+    program: Program, body: Sequence[object], observe: bool
+) -> tuple[list[tuple[int, Nest | None]], str | None]:
+    """A plan per node of a layer's body (None: step executes it), and why any nest has none."""
+    plain = {"clear", "reshape"}
+    loose = [n for n in body if not isinstance(n, Loop) and getattr(n, "mnemonic", "") not in plain]
+    if loose:
+        # Registers and products made outside loops may be read inside: one engine for them all.
+        reason = "it has instructions outside loops" if any(isinstance(n, Loop) for n in body) else None
+        return [(number, None) for number in range(len(body))], reason
+    plans: list[tuple[int, Nest | None]] = []
+    why: str | None = None
+    for number, node in enumerate(body):
+        if not isinstance(node, Loop):
+            plans.append((number, None))
+            continue
+        blocks = nest_stores(node)
+        if isinstance(blocks, str):
+            why = blocks
+            plans.append((number, None))
+        else:
+            plans.append((number, Nest(program, blocks, observe)))
+    return plans, why
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Batch:
+    """Stores of one block and one shape, in some of its iterations.
+
+    `targets` holds the row of the buffer that each result goes to, (iterations, stores), -1 for
+    dropped; `order` the moment of each, for where two results meet in one row.
+    """
+
+    iterations: int
+    evaluator: Evaluator
+    targets: Rows
+    order: Rows
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        size = max(1, CHUNK_BYTES // max(1, self.evaluator.cost))
+        return ((a, min(a + size, self.iterations)) for a in range(0, self.iterations, size))
+
+
+class Nest:
+    """One planned loop nest."""
+
+    def __init__(self, program: Program, blocks: Sequence[Block], observe: bool) -> None:
+        batches: dict[tuple[str, bool], list[Batch]] = {}
+        watched: set[str] = set()
+        for block in blocks:
+            for key, batch in _batches(program, block):
+                batches.setdefault(key, []).append(batch)
+            watched |= {s.target.buffer for s in block.stores if observe and _requantised(s.value)}
+        self.writers: list[Write | Add] = []
+        for (name, accumulate), group in batches.items():
+            if accumulate:
+                self.writers.append(Add(name, program.buffers[name].vector, group))
+            else:
+                rows = math.prod(program.buffers[name].shape[:-1])
+                vector = program.buffers[name].vector
+                self.writers.append(Write(name, vector, rows, group, name in watched))
+
+    def run(self, memory: Memory) -> None:
+        sources = Sources(memory.codes)
+        for writer in self.writers:
+            writer.run(memory, sources)
+
+
+def _requantised(value: Expression) -> bool:
+    while isinstance(value, Apply) and value.mnemonic == "lookup":
+        value = value.argument
+    return isinstance(value, Apply) and value.mnemonic == "quant"
+
+
+def _batches(program: Program, block: Block) -> Iterator[tuple[tuple[str, bool], Batch]]:
+    """Group a block's stores by buffer and shape, in each class of iterations."""
+    for iterations in _classes(program, block):
+        groups: dict[object, list[tuple[int, Store]]] = {}
+        for position, store in enumerate(block.stores):
+            value = _without_inserted(program, store.value, iterations)
+            key = (store.target.buffer, store.accumulate, shape_of(value))
+            groups.setdefault(key, []).append((position, Store(store.target, value, store.accumulate)))
+        for members in groups.values():
+            first = members[0][1]
+            buffer = program.buffers[first.target.buffer]
+            count_ = len(iterations.numbers)
+            work = evaluator(program, iterations, [s.value for _, s in members], buffer.vector)
+            targets = np.stack(
+                [iterations.rows(s.target, buffer, 0, count_) for _, s in members], axis=1
+            )
+            positions = np.array([position for position, _ in members], np.intp)
+            order = iterations.numbers[:, None] * len(block.stores) + positions
+            yield (buffer.name, first.accumulate), Batch(count_, work, targets, order)
+
+
+def _classes(program: Program, block: Block) -> Iterator[Iterations]:
+    """Split iterations by the remainders of their divided addresses, so that in each class an
+    address either always or never falls between two pixels."""
+    total = math.prod(loop.count for loop in block.loops)
+    numbers = np.arange(total, dtype=np.intp)
+    whole = Iterations(block.loops, numbers)
+    periods = divided(program, block)
+    if not periods or math.prod(periods.values()) > CLASS_LIMIT:
+        yield whole
+        return
+    values = whole.variables(0, total)
+    label = np.zeros(total, np.intp)
+    for name, period in periods.items():
+        label = label * period + values[name] % period
+    order = np.argsort(label, kind="stable")
+    edges = np.flatnonzero(np.diff(label[order])) + 1
+    for members in np.split(numbers[order], edges):
+        yield Iterations(block.loops, members)
+
+
+def _without_inserted(program: Program, value: Expression, iterations: Iterations) -> Expression:
+    """Drop the products that read an inserted zero in every iteration of the class."""
+    from dataclasses import replace
+
+    if isinstance(value, Apply):
+        return replace(value, argument=_without_inserted(program, value.argument, iterations))
+    if not hasattr(value, "pieces"):
+        return value
+    count_ = len(iterations.numbers)
+    kept = []
+    reads: dict[object, bool] = {}
+    for piece in value.pieces:
+        source = piece.source
+        if source not in reads:
+            divides = any(index.divisor > 1 for index in source.indices)
+            buffer = program.buffers[source.buffer]
+            reads[source] = not divides or bool(
+                (iterations.rows(source, buffer, 0, count_) >= 0).any()
+            )
+        if reads[source]:
+            kept.append(piece)
+    others = tuple(_without_inserted(program, other, iterations) for other in value.others)
+    return replace(value, pieces=tuple(kept), others=others)
+
+
+class Write:
+    """All stores of a nest into one buffer: results in the order they were computed, then one
+    permutation into the buffer.  Where two meet in one row, the later one stays."""
+
+    def __init__(
+        self, name: str, vector: int, rows: int, batches: Sequence[Batch], watch: bool
+    ) -> None:
+        self.name, self.vector, self.batches, self.watch = name, vector, batches, watch
+        self.starts = list(
+            itertools.accumulate((b.targets.size for b in batches), initial=0)
+        )
+        targets = np.concatenate([b.targets.ravel() for b in batches])
+        order = np.concatenate([b.order.ravel() for b in batches])
+        self.source = _last_writers(targets, order, rows)
+        written = self.source >= 0
+        self.all_written = bool(written.all())
+        self.rows = None if self.all_written else np.flatnonzero(written)
+        if self.rows is not None:
+            self.source = self.source[self.rows]
+        self.in_place = self.all_written and len(targets) == rows and np.array_equal(
+            self.source, np.arange(rows)
+        )
+
+    def run(self, memory: Memory, sources: Sources) -> None:
+        codes = memory.codes[self.name].reshape(-1, self.vector)
+        results = codes if self.in_place else np.empty((self.starts[-1], self.vector), codes.dtype)
+        before = np.empty((self.starts[-1], self.vector), np.int64) if self.watch else None
+        for start, batch in zip(self.starts, self.batches, strict=False):
+            each = batch.targets.shape[1]
+            for a, b in batch.chunks():
+                watch: list[Array] | None = [] if before is not None else None
+                value = batch.evaluator(sources, a, b, watch)
+                span = slice(start + a * each, start + b * each)
+                np.copyto(results[span], value.reshape(-1, self.vector), casting="unsafe")
+                if before is not None:
+                    before[span] = watch[0].reshape(-1, self.vector) if watch else 0
+        if not self.in_place:
+            self._move(results, codes)
+        if before is not None:
+            self._move(before, memory.accumulators[self.name].reshape(-1, self.vector))
+
+    def _move(self, results: Array, target: Array) -> None:
+        if self.rows is None:
+            np.take(results, self.source, axis=0, out=target, mode="clip")
+        else:
+            target[self.rows] = results[self.source]
+
+
+def _last_writers(targets: Rows, order: Rows, rows: int) -> Rows:
+    """For each row of the buffer the result that stays in it, -1 where none goes."""
+    source = np.full(rows, -1, np.intp)
+    kept = np.flatnonzero(targets >= 0)
+    if np.bincount(targets[kept], minlength=rows).max(initial=0) > 1:
+        kept = kept[np.lexsort((order[kept], targets[kept]))]
+        last = np.append(targets[kept][1:] != targets[kept][:-1], True)
+        kept = kept[last[: len(kept)]]
+    source[targets[kept]] = kept
+    return source
+
+
+class Add:
+    """All `accum`s of a nest into one buffer; integer addition knows no order."""
+
+    def __init__(self, name: str, vector: int, batches: Sequence[Batch]) -> None:
+        self.name, self.vector, self.batches = name, vector, batches
+        self.distinct = [[_distinct(b.targets[:, s]) for s in range(b.targets.shape[1])] for b in batches]
+
+    def run(self, memory: Memory, sources: Sources) -> None:
+        codes = memory.codes[self.name].reshape(-1, self.vector)
+        for batch, distinct in zip(self.batches, self.distinct, strict=True):
+            each = batch.targets.shape[1]
+            for a, b in batch.chunks():
+                value = batch.evaluator(sources, a, b, None).reshape(b - a, each, self.vector)
+                value = value.astype(codes.dtype, copy=False)
+                for slot in range(each):
+                    rows = batch.targets[a:b, slot]
+                    inside = rows >= 0
+                    if distinct[slot]:
+                        codes[rows[inside]] += value[inside, slot]
+                    else:
+                        np.add.at(codes, rows[inside], value[inside, slot])
+
+
+def _distinct(rows: Rows) -> bool:
+    inside = rows[rows >= 0]
+    return len(np.unique(inside)) == len(inside)

@@ -1,0 +1,157 @@
+"""Exact integer matrix products, by the fastest means that is proven exact.
+
+In order of preference:
+
+1. onnxruntime's MatMulInteger, uint8 by int8: several times faster than float32 BLAS, but on
+   CPUs without a dot-product instruction its kernel saturates.  A probe with the largest
+   operands decides once per process; where it fails, uint8 by uint8 is tried the same way.
+2. float32 BLAS, where every partial sum stays below 2^24.
+3. float64 BLAS, below 2^53.
+4. int64, which numpy multiplies without BLAS: slow, and only for sums that need it.
+
+Each product bounds its partial sums from its own weights, so the choice is made per matrix.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from isa.program import Array
+from runtime.onnx_bytes import matmul_integer
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """How a product wants its left operand: its dtype, what to subtract from a code, and the pad.
+
+    The left operand holds `(code + shift)` in `dtype`; `pad` is the entry that stands for zero.
+    """
+
+    dtype: np.dtype[Any]
+    shift: int
+    pad: int
+
+
+class Product(Protocol):
+    """`left @ weights` for a fixed matrix.
+
+    bound  no partial sum, in any order, exceeds it in magnitude
+    """
+
+    operand: Operand
+    bound: int
+
+    def __call__(self, left: Array) -> Array: ...
+
+
+def make_product(weights: Array, low: int, high: int, zero: int, *, limit: int | None = None) -> Product:
+    """The product of codes in [low, high], less `zero`, with an integer matrix.
+
+    weights  (K, N), or (G, K, N) for G products side by side; the left operand is then
+             (G, rows, K)
+    """
+    bound = partial_bound(weights, low - zero, high - zero)
+    fits_byte = high - low <= 255 and weights.dtype == np.int8
+    raw = 255 * int(np.abs(weights.astype(np.int64)).sum(axis=-2).max(initial=0))
+    if weights.ndim == 2 and weights.size and fits_byte and max(raw, bound) < 2**31:
+        shift = 0 if low >= 0 else 128
+        for form in (_signed, _unsigned):
+            if _exact_here(form):
+                session = _session(form(weights), zero + shift)
+                return _Integer(session, Operand(np.dtype(np.uint8), shift, zero + shift), bound)
+    for dtype, largest in ((np.float32, 2**24), (np.float64, 2**53)):
+        if bound < largest:
+            return _Matrix(weights.astype(dtype), Operand(np.dtype(dtype), -zero, 0), bound)
+    return _Matrix(weights.astype(np.int64), Operand(np.dtype(np.int64), -zero, 0), bound)
+
+
+def partial_bound(weights: Array, low: int, high: int) -> int:
+    """The largest magnitude any sum of some rows of `x @ weights` can take, low <= x <= high."""
+    wide = weights.astype(np.int64)
+    positive = np.maximum(wide, 0).sum(axis=-2)
+    negative = positive - wide.sum(axis=-2)
+    up = int((positive * max(high, 0) - negative * min(low, 0)).max(initial=0))
+    down = int((negative * max(high, 0) - positive * min(low, 0)).max(initial=0))
+    return max(up, down)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Matrix:
+    """numpy's own product, exact because `bound` fits the dtype's integers."""
+
+    weights: Array
+    operand: Operand
+    bound: int
+
+    def __call__(self, left: Array) -> Array:
+        result: Array = np.matmul(left, self.weights)
+        return result
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Integer:
+    """onnxruntime's MatMulInteger, int32 out."""
+
+    session: Any
+    operand: Operand
+    bound: int
+
+    def __call__(self, left: Array) -> Array:
+        result: Array = self.session.run(_OUTPUT, {"x": left})[0]
+        return result
+
+
+_OUTPUT = ["y"]
+
+
+def _signed(weights: Array) -> Array:
+    return weights
+
+
+def _unsigned(weights: Array) -> Array:
+    """The same matrix as uint8 with zero point 128."""
+    return weights.view(np.uint8) ^ np.uint8(128)
+
+
+def _session(weights: Array, zero: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count() or 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A pool that spins between runs would take the core that numpy works on.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        matmul_integer(np.ascontiguousarray(weights), zero), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@functools.cache
+def _exact_here(form: Callable[[Array], Array]) -> bool:
+    """Whether MatMulInteger gets the hardest sums right on this CPU: all operands extreme.
+
+    A kernel that adds pairs of products in 16 bits saturates at the first pair of 255 * 127.
+    """
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        return False
+    depth, columns = 192, 48
+    signs = np.where(np.arange(depth)[:, None] // (1 + np.arange(columns)) % 2, 127, -127)
+    weights = signs.astype(np.int8)
+    weights[:, 0], weights[:, 1] = 127, -128
+    session = _session(form(weights), 0)
+    for rows in (1, 3, 40):
+        left = np.full((rows, depth), 255, np.uint8)
+        left[rows // 2, ::2] = 0
+        exact = left.astype(np.int64) @ weights.astype(np.int64)
+        if not np.array_equal(session.run(_OUTPUT, {"x": left})[0], exact):
+            return False
+    return True

@@ -1,0 +1,234 @@
+"""A loop nest as formulas: what each store writes, as an expression over the loop variables.
+
+Registers and products live inside one iteration (the verifier sees to it), so symbolic execution
+of a block's body, once, says what every iteration does.  The fast engine then evaluates each
+expression for all iterations at a time.  A nest whose iterations may depend on one another
+through a buffer has no such formulas: `nest_stores` gives the reason instead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from isa.program import (
+    Address,
+    BufferRef,
+    ConstRef,
+    Instruction,
+    Loop,
+    Matrix,
+    Node,
+    Operand,
+    Program,
+    Register,
+    walk,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The vector at `source` times one block of one sub-crossbar."""
+
+    source: Address
+    matrix: Matrix  # band: the column band
+    row_band: int
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A sum in normal form: products, other expressions, constants."""
+
+    pieces: tuple[Piece, ...]
+    others: tuple[Expression, ...]
+    constants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    source: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A value instruction of one argument and one constant: mul, quant, lookup."""
+
+    mnemonic: str
+    argument: Expression
+    constant: str
+    attributes: tuple[tuple[str, int | float], ...]
+
+
+Expression = Linear | Load | Apply
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """`target` receives (`accumulate`: adds) `value` in every iteration of `loops`."""
+
+    target: Address
+    value: Expression
+    accumulate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The stores directly in one block, in program order, and the loops around it."""
+
+    loops: tuple[Loop, ...]
+    stores: tuple[Store, ...]
+
+
+def nest_stores(node: Loop) -> list[Block] | str:
+    """The blocks of a nest that hold stores; or why its iterations are not independent."""
+    reason = _dependence(node)
+    if reason:
+        return reason
+    blocks: list[Block] = []
+    _loop(node, (), {}, {}, blocks)
+    return blocks
+
+
+def _dependence(nest: Loop) -> str | None:
+    """Why the order of iterations may matter: a buffer that is used in two ways."""
+    read: set[str] = set()
+    added: set[str] = set()
+    stored: dict[str, set[int]] = {}
+
+    def visit(loop: Loop) -> None:
+        for node in loop.body:
+            if isinstance(node, Loop):
+                visit(node)
+                continue
+            for operand in node.operands:
+                if isinstance(operand, Address):
+                    if node.mnemonic == "store":
+                        stored.setdefault(operand.buffer, set()).add(id(loop))
+                    elif node.mnemonic == "accum":
+                        added.add(operand.buffer)
+                    else:
+                        read.add(operand.buffer)
+
+    visit(nest)
+    for name, blocks in stored.items():
+        if name in read:
+            return f"it both reads and writes %{name}"
+        if name in added:
+            return f"it both stores to and adds to %{name}"
+        if len(blocks) > 1:
+            return f"it stores to %{name} from two loops"
+    both = sorted(read & added)
+    return f"it both reads and adds to %{both[0]}" if both else None
+
+
+Registers = dict[int, Expression]
+Fired = dict[str, dict[tuple[int, ...], tuple[tuple[int, Address], ...]]]
+"""Group -> sub-crossbar -> the (row band, address) pairs that its last fire multiplied."""
+
+
+def _loop(
+    loop: Loop, around: tuple[Loop, ...], registers: Registers, fired: Fired, blocks: list[Block]
+) -> None:
+    loops = (*around, loop)
+    registers, fired = dict(registers), dict(fired)
+    driven: dict[str, dict[tuple[int, ...], list[tuple[int, Address]]]] = {}
+    stores: list[Store] = []
+    for node in loop.body:
+        if isinstance(node, Loop):
+            _loop(node, loops, registers, fired, blocks)
+        else:
+            _execute(node, registers, fired, driven, stores)
+    if stores:
+        blocks.append(Block(loops, tuple(stores)))
+
+
+def _execute(
+    node: Instruction,
+    registers: Registers,
+    fired: Fired,
+    driven: dict[str, dict[tuple[int, ...], list[tuple[int, Address]]]],
+    stores: list[Store],
+) -> None:
+    match node.mnemonic, node.operands:
+        case "drive", (Matrix() as matrix, Address() as source):
+            seats = driven.setdefault(matrix.name, {}).setdefault(matrix.index, [])
+            seats.append((matrix.band, source))
+        case "fire", (Matrix() as group,):
+            fired[group.name] = {i: tuple(s) for i, s in driven.pop(group.name, {}).items()}
+        case "sum", (Register() as result, *terms):
+            registers[result.number] = _sum(terms, registers, fired)
+        case "load", (Register() as result, Address() as source):
+            registers[result.number] = Load(source)
+        case "store" | "accum", (Address() as target, Register() as value):
+            stores.append(Store(target, registers[value.number], node.mnemonic == "accum"))
+        case mnemonic, (Register() as result, Register() as value, ConstRef() as constant):
+            registers[result.number] = Apply(
+                mnemonic, registers[value.number], constant.name, node.attributes
+            )
+        case _:
+            raise AssertionError(f"{node.mnemonic} in a loop: the verifier lets none through")
+
+
+def _sum(terms: list[Operand], registers: Registers, fired: Fired) -> Linear:
+    pieces: list[Piece] = []
+    others: list[Expression] = []
+    constants: list[str] = []
+    for term in terms:
+        if isinstance(term, ConstRef):
+            constants.append(term.name)
+        elif isinstance(term, Matrix):
+            seats = fired[term.name][term.index]
+            pieces += [Piece(source, term, row_band) for row_band, source in seats]
+        else:
+            assert isinstance(term, Register)
+            value = registers[term.number]
+            if isinstance(value, Linear):
+                pieces += value.pieces
+                others += value.others
+                constants += value.constants
+            else:
+                others.append(value)
+    return Linear(tuple(pieces), tuple(others), tuple(constants))
+
+
+def divided(program: Program, block: Block) -> dict[str, int]:
+    """Per loop variable, the period after which the remainders of divided addresses repeat."""
+    import math
+
+    periods: dict[str, int] = {}
+    for store in block.stores:
+        for address in addresses(store.value):
+            for index in address.indices:
+                if index.divisor > 1:
+                    for name, coefficient in index.terms:
+                        period = index.divisor // math.gcd(coefficient, index.divisor)
+                        periods[name] = math.lcm(periods.get(name, 1), period)
+    return periods
+
+
+def addresses(value: Expression) -> list[Address]:
+    """Every address the expression reads, products' included."""
+    if isinstance(value, Load):
+        return [value.source]
+    if isinstance(value, Apply):
+        return addresses(value.argument)
+    found = [piece.source for piece in value.pieces]
+    for other in value.others:
+        found += addresses(other)
+    return found
+
+
+def shape_of(value: Expression) -> object:
+    """What two expressions must share to be evaluated side by side, their weights apart."""
+    if isinstance(value, Load):
+        return value
+    if isinstance(value, Apply):
+        return (value.mnemonic, shape_of(value.argument), value.constant, value.attributes)
+    pieces = sorted(Counter(_seat(p) for p in value.pieces).items(), key=repr)
+    return (tuple(pieces), tuple(map(shape_of, value.others)), value.constants)
+
+
+def _seat(piece: Piece) -> tuple[str, Address]:
+    return (piece.matrix.name, piece.source)
+
+
