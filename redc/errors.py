@@ -1,0 +1,81 @@
+"""Two families of errors: what a user can put right, and what is our own fault.
+
+A `UserError` carries a place and a hint and is reported without a traceback; an
+`InternalError` says what to send us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class UserError(Exception):
+    """Something wrong with the input or the command.
+
+    message  what is wrong, in a sentence
+    place    where: `model.onnx: node 'ct1' (ConvTranspose), tensor 'x'`, `--fold`, a file
+    hint     what to do about it
+    """
+
+    def __init__(self, message: str, *, place: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.place = place
+        self.hint = hint
+
+    @property
+    def errors(self) -> tuple[UserError, ...]:
+        """The single errors this one stands for: itself."""
+        return (self,)
+
+    def as_dicts(self) -> list[dict[str, str | None]]:
+        """One `{"message", "place", "hint"}` per error, for JSON."""
+        return [{"message": e.message, "place": e.place, "hint": e.hint} for e in self.errors]
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.message}" if self.place else self.message
+        return f"{text}\n  hint: {self.hint}" if self.hint else text
+
+
+class UserErrors(UserError):
+    """Several errors of one phase, reported together.  `errors` are single ones."""
+
+    def __init__(self, errors: Sequence[UserError]) -> None:
+        self._errors = tuple(single for error in errors for single in error.errors)
+        first = self._errors[0]
+        super().__init__(first.message, place=first.place, hint=first.hint)
+
+    @property
+    def errors(self) -> tuple[UserError, ...]:
+        return self._errors
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self._errors)
+
+
+class InternalError(Exception):
+    """A promise that redc made to itself does not hold: a bug, never the user's fault."""
+
+    def __str__(self) -> str:
+        return (
+            f"internal error: {super().__str__()}\n"
+            "  this is a bug in redc: please report it and attach the command, the model (or how "
+            "to get it) and this message"
+        )
+
+
+def raise_all(errors: Sequence[UserError]) -> None:
+    """Raise `errors` as one exception; do nothing if there are none."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UserErrors(errors)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """`did you mean 'x'?`, or None where nothing known is near.  Case does not matter."""
+    import difflib  # late: only errors need it
+
+    by_key = {other.lower(): other for other in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), by_key, n=1)
+    return f"did you mean {by_key[near[0]]!r}?" if near else None
