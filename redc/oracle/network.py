@@ -5,7 +5,7 @@ Nothing here is shared with the compiler's importer: a mistake in one must not h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,26 @@ class Network:
     def maker(self, tensor: str) -> onnx.NodeProto | None:
         """The node that makes `tensor`; None for the model's inputs and initializers."""
         return self._makers.get(tensor)
+
+    def declared_shape(self, name: str) -> tuple[int | None, ...] | None:
+        """The shape the file gives an input, None for each open axis; None if it gives no rank."""
+        for value in self.model.graph.input:
+            if value.name == name and value.type.tensor_type.HasField("shape"):
+                return tuple(
+                    d.dim_value if d.WhichOneof("value") == "dim_value" else None
+                    for d in value.type.tensor_type.shape.dim
+                )
+        return None
+
+    def exposing(self, tensors: Iterable[str]) -> onnx.GraphProto:
+        """The model's graph with `tensors` as its outputs."""
+        graph = onnx.GraphProto()
+        graph.CopyFrom(self.model.graph)
+        declared = {value.name: value for value in self.model.graph.output}
+        del graph.output[:]
+        for name in tensors:
+            graph.output.append(declared.get(name, onnx.ValueInfoProto(name=name)))
+        return graph
 
     def constant(self, tensor: str) -> Array | None:
         """The value of `tensor` where it depends on no input, else None."""

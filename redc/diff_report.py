@@ -1,0 +1,308 @@
+"""What `redc diff` found: numbers, a table, a JSON document and a verdict in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+SCHEMA = 1
+LONGEST_CELL = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Closeness:
+    """How near a tensor is to the float model's.
+
+    `sqnr_db` is 10 log10(sum reference^2 / sum error^2): infinite where both are equal, minus
+    infinity where the reference is all zero and the tensor is not.  `cosine` is None where one
+    of the two is all zero and the other is not.
+    """
+
+    sqnr_db: float
+    max_abs_err: float
+    cosine: float | None
+
+    @staticmethod
+    def of(value: Array, reference: Array) -> Closeness:
+        got, wanted = (np.asarray(a, np.float64).ravel() for a in (value, reference))
+        error = got - wanted
+        largest = float(np.abs(error).max(initial=0.0))
+        if largest == 0.0:
+            return Closeness(math.inf, 0.0, 1.0)
+        signal, noise = float(wanted @ wanted), float(error @ error)
+        length = math.sqrt(signal) * math.sqrt(float(got @ got))
+        cosine = float(got @ wanted) / length if length else None
+        return Closeness(10 * math.log10(signal / noise) if signal else -math.inf, largest, cosine)
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Where integers differ: how many of how many, and the first of them in its buffer."""
+
+    what: Literal["accumulators", "output codes"]
+    count: int
+    size: int
+    place: str
+    got: int
+    expected: int
+
+    def __str__(self) -> str:
+        differ = "differs" if self.count == 1 else "differ"
+        return (
+            f"{self.count} of {self.size} {self.what} {differ}, "
+            f"first at {self.place}: got {self.got}, expected {self.expected}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One unit of the program.
+
+    `integer_exact` is None for what no crossbar computes.  `trouble` says why a layer is not
+    exact; `code_error` is the largest difference of an output code from the oracle's (0 unless a
+    table of Tanh or Sigmoid is involved).  `closeness` is None where the layer's tensor is none
+    of the model's.
+    """
+
+    name: str
+    kind: Literal["crossbar", "vector"]
+    op: str | None
+    nodes: tuple[str, ...]
+    tensor: str | None
+    mapping: str | None
+    integer_exact: bool | None
+    trouble: str | None
+    mismatch: Mismatch | None
+    code_error: int | None
+    closeness: Closeness | None
+    rounds: int | None
+    cycles: int
+    arrays: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of `layers` in the JSON document."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "op": self.op,
+            "nodes": list(self.nodes),
+            "tensor": self.tensor,
+            "mapping": self.mapping,
+            "integer_exact": self.integer_exact,
+            "sqnr_db": _finite(self.closeness.sqnr_db) if self.closeness else None,
+            "rounds": self.rounds,
+            "cycles": self.cycles,
+            "arrays": self.arrays,
+            "energy_j": None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRow:
+    """One output of the model, against onnxruntime."""
+
+    name: str
+    shape: tuple[int, ...]
+    sqnr_db: float
+    max_abs_err: float
+    cosine: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The entry of `outputs` in the JSON document."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "sqnr_db": _finite(self.sqnr_db),
+            "max_abs_err": _finite(self.max_abs_err),
+            "cosine": self.cosine,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of one comparison.
+
+    `problems` are faults of the whole program (an operator that no layer computes); `notes` are
+    things to know, such as inputs that were assumed.
+    """
+
+    model: str
+    target: str
+    mapping: str | None
+    engine: str
+    fidelity: str
+    outputs: tuple[OutputRow, ...]
+    layers: tuple[LayerRow, ...]
+    rounds: int
+    cycles: int
+    arrays: int
+    min_sqnr: float | None = None
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Every crossbar layer is integer-exact, and every output as close as was asked for."""
+        return (
+            not self.problems
+            and all(layer.integer_exact is not False for layer in self.layers)
+            and not self._too_far()
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON document; infinities and what does not apply are null."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "target": self.target,
+            "mapping": self.mapping,
+            "engine": self.engine,
+            "fidelity": self.fidelity,
+            "passed": self.passed,
+            "outputs": [output.as_dict() for output in self.outputs],
+            "layers": [layer.as_dict() for layer in self.layers],
+            "totals": {
+                "rounds": self.rounds,
+                "cycles": self.cycles,
+                "latency_s": None,
+                "energy_j": None,
+                "arrays": self.arrays,
+                "area_mm2": None,
+            },
+        }
+
+    def table(self) -> str:
+        """The report as text: layers, outputs, notes, and the verdict in the last line."""
+        head = [
+            "layer",
+            "op",
+            "nodes",
+            "mapping",
+            "exact",
+            "SQNR dB",
+            "max error",
+            "rounds",
+            "cycles",
+            "arrays",
+        ]
+        rows = [_cells(layer) for layer in self.layers]
+        rows.append(["total", "", "", "", "", "", "", *map(_number, (self.rounds, self.cycles, self.arrays))])
+        outputs = [
+            [
+                o.name,
+                "x".join(map(str, o.shape)),
+                decibels(o.sqnr_db),
+                f"{o.max_abs_err:.3g}",
+                _cosine(o.cosine),
+            ]
+            for o in self.outputs
+        ]
+        options = ", ".join(x for x in (self.target, self.mapping, self.engine, self.fidelity) if x)
+        parts = [
+            f"{self.model} on {options}",
+            "",
+            grid(head, rows, right={5, 6, 7, 8, 9}),
+            "",
+            grid(["output", "shape", "SQNR dB", "max error", "cosine"], outputs, right={2, 3, 4}),
+            "",
+            *(f"note: {note}" for note in self.notes),
+            self.verdict(),
+        ]
+        return "\n".join(parts)
+
+    def verdict(self) -> str:
+        """One line (a line for each fault of the whole program): passed, or what broke first."""
+        lines = [f"FAILED: {problem}" for problem in self.problems]
+        broken = next((layer for layer in self.layers if layer.integer_exact is False), None)
+        if broken is not None:
+            others = sum(layer.integer_exact is False for layer in self.layers) - 1
+            more = f" ({others} more after it)" if others else ""
+            lines.append(f"FAILED: first broken: layer {broken.name!r}: {broken.trouble}{more}")
+        for output in self._too_far():
+            assert self.min_sqnr is not None
+            line = (
+                f"FAILED: output {output.name!r}: {decibels(output.sqnr_db)} dB, asked for {self.min_sqnr:g}"
+            )
+            low = next(
+                (r for r in self.layers if r.closeness and _below(r.closeness.sqnr_db, self.min_sqnr)), None
+            )
+            if low is not None and low.closeness is not None:
+                line += f"; first below: layer {low.name!r} with {decibels(low.closeness.sqnr_db)} dB"
+            lines.append(line)
+        if lines:
+            return "\n".join(lines)
+        crossbars = [layer for layer in self.layers if layer.kind == "crossbar"]
+        tables = max((layer.code_error or 0 for layer in crossbars), default=0)
+        exact = f"passed: {len(crossbars)} of {len(crossbars)} crossbar layers integer-exact"
+        return exact + (f" (codes out of tables within {tables} of the exact function)" if tables else "")
+
+    def _too_far(self) -> list[OutputRow]:
+        if self.min_sqnr is None:
+            return []
+        return [output for output in self.outputs if _below(output.sqnr_db, self.min_sqnr)]
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) -> str:
+    """Columns as wide as their widest cell; those in `right` are flush right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            c.rjust(w) if i in right else c.ljust(w)
+            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(head), "  ".join("-" * width for width in widths), *map(line, rows)])
+
+
+def decibels(value: float) -> str:
+    """`28.2`, or `exact` where nothing differs."""
+    return "exact" if value == math.inf else f"{value:.1f}"
+
+
+def _cells(layer: LayerRow) -> list[str]:
+    exact = {True: "yes", False: "NO", None: "-"}[layer.integer_exact]
+    if layer.mismatch is not None and layer.integer_exact is False:
+        exact = f"NO, {layer.mismatch.count} {'acc' if layer.mismatch.what == 'accumulators' else 'codes'}"
+    near = layer.closeness
+    return [
+        _short(layer.name),
+        layer.op or "-",
+        _short(", ".join(layer.nodes)),
+        layer.mapping or "-",
+        exact,
+        decibels(near.sqnr_db) if near else "-",
+        f"{near.max_abs_err:.3g}" if near else "-",
+        _number(layer.rounds),
+        _number(layer.cycles),
+        _number(layer.arrays),
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _cosine(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6f}"
+
+
+def _below(sqnr: float, bound: float) -> bool:
+    """True also where the SQNR is not a number."""
+    return not sqnr >= bound
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
