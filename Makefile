@@ -29,8 +29,9 @@ lint: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m isa.manual
 
+# Timings, for a quiet machine: scripts, so `make test` never waits for them.
 bench: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest tests/bench -m bench -n 0 -s
+	@set -e; for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 $(VENV)/%.stamp: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
