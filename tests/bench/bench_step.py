@@ -18,6 +18,7 @@ import numpy as np
 from isa.program import (
     Address,
     Affine,
+    Array,
     Buffer,
     ConstRef,
     Crossbar,
@@ -61,7 +62,7 @@ def deconvolution(blocks: int) -> Program:
     m = Crossbar(
         "m", (KERNEL, KERNEL), 1, CHANNELS, 1, CHANNELS, 1, IntType(True, 8), IntType(False, 8), "w", 0
     )
-    data = {
+    data: dict[str, Array] = {
         "w": rng.integers(-127, 128, m.data_shape).astype(np.int8),
         "s": np.full(CHANNELS, 1e-4, np.float32),
     }

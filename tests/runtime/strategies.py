@@ -1,0 +1,512 @@
+"""Random valid programs, small enough to step through, odd enough to break an engine.
+
+`programs()` draws a whole `Program` that keeps every rule of the verifier: buffers of one to
+four axes, crossbar groups with bands, diagonal blocks and index dimensions, loops nested up to
+three deep, `?` and divided and many-variable addresses, layers that feed each other, and layers
+that read and write one buffer in the same nest.  Structure is drawn by hypothesis and shrinks;
+weights and other numbers come from a drawn seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from isa.geometry import geometry
+from isa.program import (
+    Address,
+    Affine,
+    Array,
+    Buffer,
+    BufferRef,
+    Constant,
+    ConstRef,
+    Crossbar,
+    Instruction,
+    IntType,
+    Layer,
+    Loop,
+    Matrix,
+    Node,
+    Operand,
+    Program,
+    Register,
+    Target,
+    smallest_type,
+)
+
+REGISTERS = 6
+ITERATIONS = 80
+"""Most iterations that a nest may have in total."""
+
+SMALL_TYPES = [IntType(False, 8), IntType(True, 8), IntType(False, 4), IntType(True, 11), IntType(False, 1)]
+BIG = 1 << 40
+"""Register values stay below this, far from the edge of int64."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is known of a register or product: its length and bounds."""
+
+    length: int
+    low: int
+    high: int
+
+    @property
+    def magnitude(self) -> int:
+        return max(abs(self.low), abs(self.high))
+
+
+@dataclass
+class Block:
+    """A scope: what can be read, what may be written, and the loops around it."""
+
+    depth: int = 0
+    loops: dict[str, tuple[int, int]] = field(default_factory=dict)
+    registers: dict[int, Value] = field(default_factory=dict)
+    products: dict[str, dict[tuple[int, ...], list[Value]]] = field(default_factory=dict)
+    writable: frozenset[int] = frozenset(range(REGISTERS))
+    may_fire: bool = True
+    nodes: list[Node] = field(default_factory=list)
+
+    @property
+    def iterations(self) -> int:
+        return math.prod(last - first for first, last in self.loops.values())
+
+
+class Author:
+    """Writes one program, drawing every decision."""
+
+    def __init__(self, draw: Any) -> None:
+        self.draw = draw
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.buffers: dict[str, Buffer] = {}
+        self.crossbars: dict[str, Crossbar] = {}
+        self.constants: dict[str, Constant] = {}
+        self.data: dict[str, Array] = {}
+        self.readable: set[str] = set()
+        self.cleared: set[str] = set()
+        self.accumulated: dict[str, int] = {}
+        self.arrays = 0
+        self.lengths = sorted({self.pick(1, 3), self.pick(1, 5)})
+        self.target = self.make_target()
+
+    # ------------------------------------------------------------ choices
+
+    def pick(self, low: int, high: int) -> int:
+        return int(self.draw(st.integers(low, high)))
+
+    def chance(self, percent: int) -> bool:
+        """True with about this chance; shrinks to False."""
+        return self.pick(1, 100) > 100 - percent
+
+    def choose(self, options: list[Any]) -> Any:
+        return options[self.pick(0, len(options) - 1)]
+
+    # ------------------------------------------------------------ declarations
+
+    def make_target(self) -> Target:
+        return Target(
+            "random",
+            rows=self.choose([None, 2, 7]),
+            columns=self.choose([None, 30, 64]),
+            cell=self.pick(1, 4),
+            encoding=self.choose(["differential", "offset"]),
+            pair=self.choose(["shared", "separate"]),
+            dac=self.pick(1, 3),
+            share=self.pick(1, 8),
+            adders=self.pick(1, 3),
+            vector=self.pick(1, 3),
+            read=self.pick(1, 2),
+            write=self.pick(1, 2),
+        )
+
+    def make_buffer(self, kind: Any, vector: int, *, accumulator: bool = False) -> Buffer:
+        spatial = tuple(self.pick(1, 4) for _ in range(self.pick(0, 3)))
+        name = f"b{len(self.buffers)}"
+        shape = (*spatial, vector)
+        if accumulator:
+            buffer = Buffer(name, kind, IntType(True, 48), shape)
+        else:
+            kind_of = self.choose(SMALL_TYPES)
+            zero = self.pick(kind_of.low, kind_of.high) if self.chance(40) else 0
+            buffer = self.onnx(Buffer(name, kind, kind_of, shape, self.choose([1.0, 0.25, 0.1]), zero))
+        self.buffers[name] = buffer
+        return buffer
+
+    def onnx(self, buffer: Buffer) -> Buffer:
+        """Give a buffer an ONNX tensor, whose axis `axis` lies last in the buffer."""
+        axis = self.pick(0, len(buffer.shape) - 1)
+        shape = list(buffer.shape[:-1])
+        shape.insert(axis, buffer.shape[-1])
+        return replace(buffer, tensor=f"t.{buffer.name}", onnx_shape=tuple(shape), axis=axis)
+
+    def make_crossbar(self, source: Buffer) -> Crossbar:
+        rows, columns = source.vector, self.choose(self.lengths)
+        divisors = [g for g in range(1, rows + 1) if rows % g == 0 and columns % g == 0]
+        drive = source.drive_type
+        crossbar = Crossbar(
+            name=f"x{len(self.crossbars)}",
+            index_shape=tuple(self.pick(1, 3) for _ in range(self.pick(0, 2))),
+            row_bands=self.pick(1, 2),
+            rows=rows,
+            column_bands=self.pick(1, 2),
+            columns=columns,
+            groups=self.choose(divisors),
+            weight_type=self.choose(
+                [IntType(True, 8), IntType(True, 3), IntType(True, 12), IntType(False, 4)]
+            ),
+            input_type=self.choose([drive, smallest_type(drive.low - 1, drive.high + 1)]),
+            data=f"w{len(self.crossbars)}",
+            place=self.arrays,
+        )
+        kind = crossbar.weight_type
+        weights = self.rng.integers(kind.low + kind.signed, kind.high + 1, crossbar.data_shape)
+        self.data[crossbar.data] = weights.astype(kind.dtype)
+        self.arrays += crossbar.count * geometry(crossbar, self.target).arrays
+        self.crossbars[crossbar.name] = crossbar
+        return crossbar
+
+    def integers(self, length: int, low: int, high: int) -> tuple[ConstRef, Array]:
+        """An integer constant, inline or in the data file, for vectors of `length`."""
+        shape = (self.choose([1, length]),)
+        values = self.rng.integers(low, high + 1, shape)
+        name = f"c{len(self.constants) + len(self.data)}"
+        if self.chance(50):
+            self.constants[name] = Constant(name, "i16", shape, tuple(int(v) for v in values))
+        else:
+            self.data[name] = values.astype(np.int32)
+        return ConstRef(name), values
+
+    def scale(self, length: int, magnitude: int) -> ConstRef:
+        """A float constant that brings values of `magnitude` somewhere near [-256, 256]."""
+        size = self.choose([1, length])
+        values = (self.rng.random(size) * 300 / max(1, magnitude)).astype(np.float32)
+        if self.chance(10):
+            values[0] = self.choose([0.0, 3e38, 1e-40])
+        name = f"s{len(self.constants) + len(self.data)}"
+        if self.chance(50):
+            self.constants[name] = Constant(name, "f32", (size,), tuple(float(v) for v in values))
+        else:
+            self.data[name] = values
+        return ConstRef(name)
+
+    # ------------------------------------------------------------ addresses
+
+    def address(self, block: Block, buffer: Buffer) -> Address:
+        """Any address with `?`, or one without that stays inside for all iterations."""
+        if self.chance(60):
+            indices = tuple(self.anywhere(block, size) for size in buffer.shape[:-1])
+            return Address(buffer.name, indices, True)
+        return Address(buffer.name, tuple(self.within(block, size) for size in buffer.shape[:-1]), False)
+
+    def anywhere(self, block: Block, size: int) -> Affine:
+        coefficients = {name: self.choose([1, 1, 2, -1, 3, -2]) for name in block.loops if self.chance(45)}
+        divisor = self.choose([1, 1, 2, 3])
+        return Affine.of(coefficients, self.pick(-3, size * divisor + 1), divisor)
+
+    def within(self, block: Block, size: int) -> Affine:
+        coefficients: dict[str, int] = {}
+        low = high = 0
+        for name, (first, last) in block.loops.items():
+            factor = self.choose([1, -1, 2])
+            ends = (factor * first, factor * (last - 1))
+            if high + max(ends) - low - min(ends) < size and self.chance(70):
+                coefficients[name] = factor
+                low, high = low + min(ends), high + max(ends)
+        return Affine.of(coefficients, self.pick(-low, size - 1 - high))
+
+    # ------------------------------------------------------------ instructions
+
+    def emit(self, block: Block, mnemonic: str, *operands: Operand, **attributes: int | float) -> None:
+        block.nodes.append(Instruction(mnemonic, operands, tuple(sorted(attributes.items()))))
+
+    def write_register(self, block: Block, value: Value) -> Register:
+        number = self.choose(sorted(block.writable))
+        block.registers[number] = value
+        return Register(number)
+
+    def registers(self, block: Block, length: int | None = None) -> list[int]:
+        return sorted(n for n, v in block.registers.items() if length in (None, v.length))
+
+    def load(self, block: Block) -> None:
+        buffer = self.buffers[self.choose(sorted(self.readable))]
+        source = self.address(block, buffer)
+        low, high = buffer.type.low - buffer.zero, buffer.type.high - buffer.zero
+        result = self.write_register(block, Value(buffer.vector, min(0, low), max(0, high)))
+        self.emit(block, "load", result, source)
+
+    def round(self, block: Block) -> None:
+        """Drives, sometimes with other instructions in between, and their fire."""
+        sources = [self.buffers[name] for name in sorted(self.readable)]
+        sources = [b for b in sources if b.drive_type.bits <= 12]
+        if not sources or not block.may_fire:
+            return
+        source = self.choose(sources)
+        known = [x for x in self.crossbars.values() if fits(source, x)]
+        crossbar = self.choose(known) if known and self.chance(60) else self.make_crossbar(source)
+        places = [
+            (index, band) for index in np.ndindex(*crossbar.index_shape) for band in range(crossbar.row_bands)
+        ]
+        everything = self.chance(50)
+        driven = [p for p in places if everything or self.chance(50)] or [self.choose(places)]
+        for index, band in driven:
+            vectors = [b for b in sources if fits(b, crossbar)]
+            address = self.address(block, self.choose(vectors))
+            self.emit(block, "drive", Matrix(crossbar.name, index, band), address)
+            if self.chance(10):
+                self.simple(block)
+        self.emit(block, "fire", Matrix(crossbar.name))
+        block.products[crossbar.name] = {
+            index: self.product(crossbar) for index in dict.fromkeys(index for index, _ in driven)
+        }
+
+    def product(self, crossbar: Crossbar) -> list[Value]:
+        """Safe bounds of one sub-crossbar's column bands."""
+        weight = max(abs(crossbar.weight_type.low), crossbar.weight_type.high)
+        drive = max(abs(crossbar.input_type.low), crossbar.input_type.high)
+        bound = weight * drive * crossbar.row_bands * crossbar.rows
+        return [Value(crossbar.columns, -bound, bound)] * crossbar.column_bands
+
+    def sum(self, block: Block) -> None:
+        terms = self.terms(block)
+        if not terms:
+            return
+        length = self.choose(sorted({value.length for _, value in terms}))
+        terms = [(operand, value) for operand, value in terms if value.length == length]
+        count = self.pick(1, 4)
+        # Products first: they are what a sum is for.
+        chosen = [terms[self.pick(0, len(terms) - 1)] for _ in range(count)]
+        low = sum(value.low for _, value in chosen)
+        high = sum(value.high for _, value in chosen)
+        operands: list[Operand] = [operand for operand, _ in chosen]
+        if self.chance(40):
+            constant, values = self.integers(length, -1000, 1000)
+            operands.insert(self.pick(0, len(operands)), constant)
+            low, high = low + int(values.min()), high + int(values.max())
+        if max(abs(low), abs(high)) < BIG:
+            self.emit(block, "sum", self.write_register(block, Value(length, low, high)), *operands)
+
+    def terms(self, block: Block) -> list[tuple[Operand, Value]]:
+        products: list[tuple[Operand, Value]] = [
+            (Matrix(name, index, band), value)
+            for name, fired in block.products.items()
+            for index, bands in fired.items()
+            for band, value in enumerate(bands)
+        ]
+        return products + [(Register(n), block.registers[n]) for n in self.registers(block)]
+
+    def mul(self, block: Block) -> None:
+        number = self.choose(self.registers(block))
+        value = block.registers[number]
+        if value.magnitude * 100 >= BIG:
+            return
+        factor, _ = self.integers(value.length, -99, 99)
+        bound = value.magnitude * 99
+        result = self.write_register(block, Value(value.length, -bound, bound))
+        self.emit(block, "mul", result, Register(number), factor)
+
+    def quant(self, block: Block, number: int | None = None, kind: IntType | None = None) -> int:
+        """Requantise a register, to within `kind` if given; gives the result's number."""
+        number = self.choose(self.registers(block)) if number is None else number
+        value = block.registers[number]
+        low, high = (kind.low, kind.high) if kind else (-self.pick(0, 20), self.pick(0, 20))
+        attributes: dict[str, int | float] = {"low": low, "high": high}
+        if self.chance(40):
+            attributes["zero"] = self.choose([-3, 5, 128])
+        if self.chance(30):
+            attributes["slope"] = self.choose([0.0, 0.1, 2.0])
+        scale = self.scale(value.length, value.magnitude)
+        result = self.write_register(block, Value(value.length, low, high))
+        self.emit(block, "quant", result, Register(number), scale, **attributes)
+        return result.number
+
+    def lookup(self, block: Block) -> None:
+        number = self.choose(self.registers(block))
+        if block.registers[number].high - block.registers[number].low > 300:
+            number = self.quant(block, number, IntType(True, self.pick(2, 6)))
+        value = block.registers[number]
+        low, shift, fraction = value.low - self.pick(0, 2), self.pick(0, 3), self.pick(0, 3)
+        size = ((value.high - low) >> shift) + 2
+        least, most = self.choose([(-500, 500), (0, 8), (0, 900)])
+        entries = self.rng.integers(least, most, size)
+        name = f"t{len(self.data)}"
+        self.data[name] = entries.astype(np.int16)
+        bounds = (int(entries.min()) >> fraction) - 1, (int(entries.max()) >> fraction) + 1
+        attributes = {"low": low, "shift": shift, "fraction": fraction}
+        given = {key: number for key, number in attributes.items() if number}
+        result = self.write_register(block, Value(value.length, *bounds))
+        self.emit(block, "lookup", result, Register(number), ConstRef(name), **given)
+
+    def store(self, block: Block) -> None:
+        number = self.choose(self.registers(block))
+        buffer = self.written_buffer(block.registers[number].length)
+        value = block.registers[number]
+        if value.low < buffer.type.low or value.high > buffer.type.high:
+            number = self.quant(block, number, buffer.type)
+        self.emit(block, "store", self.address(block, buffer), Register(number))
+        self.readable.add(buffer.name)
+
+    def written_buffer(self, length: int) -> Buffer:
+        """A buffer to store vectors of `length` into: known, or new."""
+        known = [b for b in self.buffers.values() if b.kind != "input" and b.scale and b.vector == length]
+        if known and self.chance(75):
+            chosen: Buffer = self.choose(known)
+            return chosen
+        return self.make_buffer(self.choose(["buffer", "output"]), length)
+
+    def accum(self, block: Block) -> None:
+        number = self.choose(self.registers(block))
+        value = block.registers[number]
+        targets = [self.buffers[n] for n in sorted(self.cleared) if self.buffers[n].vector == value.length]
+        if not targets:
+            return
+        buffer = self.choose(targets)
+        total = self.accumulated.get(buffer.name, 0) + value.magnitude * block.iterations
+        if total >= buffer.type.high:
+            return
+        self.accumulated[buffer.name] = total
+        self.emit(block, "accum", self.address(block, buffer), Register(number))
+
+    def clear(self, block: Block) -> None:
+        known = [b for b in self.buffers.values() if b.kind != "input"]
+        if known and self.chance(30):
+            buffer = self.choose(known)
+        else:
+            buffer = self.make_buffer("buffer", self.choose(self.lengths), accumulator=True)
+        self.emit(block, "clear", BufferRef(buffer.name))
+        self.readable.add(buffer.name)
+        if buffer.scale is None:
+            self.cleared.add(buffer.name)
+
+    def reshape(self, block: Block) -> None:
+        sources = [self.buffers[n] for n in sorted(self.readable) if self.buffers[n].tensor]
+        if not sources:
+            return
+        source = self.choose(sources)
+        size = math.prod(source.shape)
+        vectors = [n for n in range(1, size + 1) if size % n == 0]
+        vector = self.choose(vectors)
+        name = f"b{len(self.buffers)}"
+        target = self.onnx(replace(source, name=name, kind="buffer", shape=(size // vector, vector)))
+        self.buffers[name] = target
+        self.emit(block, "reshape", BufferRef(name), BufferRef(source.name))
+        self.readable.add(name)
+
+    # ------------------------------------------------------------ code
+
+    def simple(self, block: Block) -> None:
+        """One instruction (or a few) other than a round, a loop or a whole-buffer one."""
+        if not block.registers:
+            return self.load(block)
+        kinds = [self.store, self.load, self.sum, self.quant, self.mul, self.lookup]
+        if self.cleared:
+            kinds += [self.accum, self.accum]
+        self.choose(kinds)(block)
+        return None
+
+    def statement(self, block: Block) -> None:
+        kinds = [self.simple, self.simple, self.round]
+        if block.depth < 3 and block.iterations * 2 <= ITERATIONS:
+            kinds += [self.loop, self.loop] if block.depth else [self.loop] * 4
+        if block.depth == 0:
+            kinds += [self.clear, self.reshape]
+        self.choose(kinds)(block)
+
+    @contextmanager
+    def inner(self, block: Block) -> Iterator[Block]:
+        """The block of a loop: what it writes is undefined at its start and after its end."""
+        most = min(4, ITERATIONS // block.iterations)
+        first = self.choose([0, 0, 0, -1, 2])
+        variable = ["n", "q0", "q1"][block.depth]
+        writable = frozenset(n for n in block.writable if self.chance(65)) or block.writable
+        may_fire = block.may_fire and self.chance(85)
+        body = Block(
+            depth=block.depth + 1,
+            loops={**block.loops, variable: (first, first + self.pick(1, most))},
+            registers={n: v for n, v in block.registers.items() if n not in writable},
+            products={} if may_fire else dict(block.products),
+            writable=writable,
+            may_fire=may_fire,
+        )
+        yield body
+        for number in writable:
+            block.registers.pop(number, None)
+        if may_fire:
+            block.products.clear()
+
+    def loop(self, block: Block) -> None:
+        with self.inner(block) as body:
+            self.fill(body)
+            if body.nodes:
+                variable = list(body.loops)[-1]
+                block.nodes.append(Loop(variable, *body.loops[variable], tuple(body.nodes)))
+
+    def fill(self, block: Block) -> None:
+        """A few statements, and something stored at the end of most of them."""
+        for _ in range(self.pick(1, 4)):
+            self.statement(block)
+        if block.products and self.chance(80):
+            self.sum(block)
+        if block.registers and self.chance(80):
+            self.store(block)
+        if block.registers and self.cleared and self.chance(50):
+            self.accum(block)
+
+    def layer(self, number: int) -> Layer:
+        block = Block()
+        if self.chance(40):
+            self.clear(block)
+        self.fill(block)
+        return Layer(f"layer{number}", tuple(block.nodes))
+
+    def program(self) -> Program:
+        for _ in range(self.pick(1, 2)):
+            buffer = self.make_buffer("input", self.choose(self.lengths))
+            self.readable.add(buffer.name)
+        layers = [self.layer(n) for n in range(self.pick(1, 3))]
+        if not any(b.kind == "output" for b in self.buffers.values()):
+            block = Block()
+            buffer = self.make_buffer("output", self.lengths[0])
+            self.emit(block, "clear", BufferRef(buffer.name))
+            layers.append(Layer("ending", tuple(block.nodes)))
+        return Program(
+            target=self.target,
+            buffers=self.buffers,
+            crossbars=self.crossbars,
+            constants=self.constants,
+            layers=tuple(layers),
+            data_file="random.safetensors" if self.data else None,
+            data=self.data,
+        )
+
+
+def fits(buffer: Buffer, crossbar: Crossbar) -> bool:
+    """Can vectors of `buffer` be driven into `crossbar`?"""
+    drive, takes = buffer.drive_type, crossbar.input_type
+    return buffer.vector == crossbar.rows and takes.low <= drive.low and drive.high <= takes.high
+
+
+@st.composite
+def programs(draw: Any) -> Program:
+    """A random valid program."""
+    return Author(draw).program()
+
+
+def random_inputs(program: Program, seed: int) -> dict[str, Array]:
+    """Float inputs that reach every code, and some beyond."""
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for buffer in program.inputs:
+        assert buffer.scale is not None
+        assert buffer.tensor is not None
+        low, high = buffer.type.low - buffer.zero - 2, buffer.type.high - buffer.zero + 3
+        steps = rng.uniform(low, high, buffer.onnx_shape)
+        inputs[buffer.tensor] = (steps * buffer.scale).astype(np.float32)
+    return inputs

@@ -1,0 +1,38 @@
+"""Two engines and the static counts, one meaning: held together over random valid programs."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isa.program import Program
+from runtime import run
+from runtime.count import count
+from tests.runtime.strategies import programs, random_inputs
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs(), st.integers(0, 2**32 - 1))
+def test_step_counts_what_the_static_counts_say(program: Program, seed: int) -> None:
+    result = run(program, random_inputs(program, seed), engine="step")
+    assert list(result.counters) == count(program)
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs(), st.integers(0, 2**32 - 1))
+def test_fast_and_step_agree_on_every_output_buffer_accumulator_and_counter(
+    program: Program, seed: int
+) -> None:
+    inputs = random_inputs(program, seed)
+    slow = run(program, inputs, engine="step", observe=True)
+    fast = run(program, inputs, engine="fast", observe=True)
+    for name, codes in slow.buffers.items():
+        np.testing.assert_array_equal(fast.buffers[name], codes, err_msg=f"buffer %{name}")
+    for name, values in slow.outputs.items():
+        np.testing.assert_array_equal(fast.outputs[name], values, err_msg=f"output {name}")
+    assert fast.accumulators.keys() == slow.accumulators.keys()
+    for name, sums in slow.accumulators.items():
+        np.testing.assert_array_equal(fast.accumulators[name], sums, err_msg=f"accumulators of %{name}")
+    assert fast.counters == slow.counters
+    assert fast.total == slow.total
