@@ -34,7 +34,7 @@ class FastEngine:
 
     def __init__(self, program: Program, *, observe: bool = False) -> None:
         self.program = program
-        self.counters = count(program)
+        self.counters = tuple(count(program))
         self.step = StepEngine(program, observe=observe)
         notes: list[str] = []
         self.plans: list[list[tuple[int, Nest | None]]] = []

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from isa.geometry import geometry
-from isa.program import Crossbar, IntType
+from isa.program import Crossbar, IntType, Program
 from redc.errors import UserError
 from redc.ir.graph import CrossbarOp, Graph
 from redc.passes.context import Context
@@ -60,3 +60,9 @@ def crossbar_of(graph: Graph, op: CrossbarOp, name: str, place: int) -> Crossbar
     )
     assert math.prod(table.index_shape) > max(seat.array for seat in table.placements)
     return crossbar
+
+
+def arrays_of(program: Program) -> dict[str, int]:
+    """Physical arrays of each crossbar group."""
+    target = program.target
+    return {name: x.count * geometry(x, target).arrays for name, x in program.crossbars.items()}

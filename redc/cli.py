@@ -1,0 +1,193 @@
+"""The command line: words to calls.  Heavy packages are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from redc import __version__
+
+MAPPINGS = ("pixel-wise", "zero-padding", "padding-free")
+PASSES = ("import", "fold", "fuse", "quantise", "decompose", "schedule", "place", "allocate")
+
+EPILOG = """\
+examples:
+  redc diff dcgan_face64                       compile, run and check a trained generator
+  redc compile net.onnx -o net.red             an assembly program you can read
+  redc run net.red --input in.npz --output out.npz
+  redc check net.red                           prove that a program is valid
+  redc models                                  names that stand for a model
+
+exit status: 0 as promised, 1 the numbers miss the promise, 2 the input or the command is wrong
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors obey --json and end with a hint."""
+
+    def error(self, message: str) -> NoReturn:
+        from redc.commands import report_errors
+
+        hint = f"{self.prog} --help shows how"
+        problem = {"message": message, "place": "command line", "hint": hint}
+        text = f"error: {message}\n  hint: {hint}"
+        raise SystemExit(report_errors([problem], text, json="--json" in sys.argv))
+
+
+def shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """NAME=1,3,64,64"""
+    name, equals, sizes = text.rpartition("=")
+    try:
+        if not equals or not name:
+            raise ValueError
+        dims = tuple(int(size) for size in sizes.split(",")) if sizes else ()
+        if any(size < 1 for size in dims):
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE,SIZE,... like x=1,3,64,64") from None
+    return name, dims
+
+
+def bits(text: str) -> int:
+    if not text.isdecimal() or not 2 <= int(text) <= 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bits from 2 to 16")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def parser() -> Parser:
+    top = Parser(
+        prog="redc",
+        description="Compile ONNX models to ReRAM crossbar programs, run them, and check them "
+        "against onnxruntime.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"redc {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"examples:\n{example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        sub.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+        return sub
+
+    sub = add(
+        "compile",
+        "compile an ONNX model to a crossbar program",
+        "  redc compile dcgan_face64 -o face.red\n"
+        "  redc compile net.onnx -o net.red --calibrate samples.npz --shape x=1,3,64,64\n"
+        "  redc compile FCN_Deconv2 -o fcn.red --fold 2 --print-after schedule",
+    )
+    add_model(sub)
+    sub.add_argument("-o", "--output", metavar="OUT.red", help="default: the model's name with .red, here")
+    add_compile_options(sub)
+
+    sub = add(
+        "run",
+        "run a program on the interpreter",
+        "  redc run face.red --input z.npz --output faces.npz\n"
+        "  redc run face.red --count-only\n"
+        "  redc run tests/golden/deconv2x2.red --input x.npz --engine step --trace",
+    )
+    sub.add_argument("program", metavar="PROG.red")
+    add_run_options(sub)
+
+    sub = add(
+        "diff",
+        "compile a model (or take its program), run it, and compare it with onnxruntime",
+        "  redc diff dcgan_face64\n"
+        "  redc diff net.onnx --input in.npz --weight-bits 6 --min-sqnr 20\n"
+        "  redc diff net.onnx --program net.red --json",
+    )
+    add_model(sub)
+    sub.add_argument("--input", metavar="IN.npz", help="inputs by ONNX name; default: samples, see redc models")
+    sub.add_argument("--program", metavar="PROG.red", help="check this program instead of compiling one")
+    sub.add_argument("--min-sqnr", metavar="DB", type=float, help="outputs below this fail (default: none)")
+    add_engine_options(sub)
+    add_compile_options(sub)
+
+    sub = add("check", "verify a program: syntax, addresses, registers, overflow, data", "  redc check net.red")
+    sub.add_argument("program", metavar="PROG.red")
+
+    sub = add(
+        "fmt",
+        "rewrite a program in the canonical layout, comments kept",
+        "  redc fmt net.red\n  redc fmt --check net.red",
+    )
+    sub.add_argument("program", metavar="PROG.red")
+    sub.add_argument("--check", action="store_true", help="write nothing; exit with 1 if it would change")
+
+    sub = add("targets", "list the targets, or explain one", "  redc targets\n  redc targets isaac")
+    sub.add_argument("name", nargs="?", help="a target, or a TOML file")
+
+    add("models", "list the models that have a name", "  redc models")
+    return top
+
+
+def add_model(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", metavar="MODEL", help="an .onnx file, or a name from `redc models`")
+
+
+def add_compile_options(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("compiling")
+    group.add_argument("--target", metavar="T", default="red-65nm", help="a target or a TOML file (default: %(default)s)")
+    group.add_argument(
+        "--mapping", choices=MAPPINGS, default="pixel-wise", help="of ConvTranspose (default: %(default)s)"
+    )
+    group.add_argument("--fold", metavar="F", type=positive, default=1, help="kernel pixels per array (default: 1)")
+    group.add_argument("--weight-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
+    group.add_argument("--input-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
+    group.add_argument(
+        "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
+        help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
+    )  # fmt: skip
+    group.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
+    group.add_argument(
+        "--print-after", metavar="PASS", choices=PASSES, action="append", default=[],
+        help="show the graph after a pass: " + ", ".join(PASSES),
+    )  # fmt: skip
+    group.add_argument("--verify-each", action="store_true", help="verify the graph after every pass")
+
+
+def add_engine_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
+    sub.add_argument(
+        "--fidelity", choices=("exact", "adc", "analog"), default="exact",
+        help="default: %(default)s (adc and analog come with a later release)",
+    )  # fmt: skip
+    sub.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise to come (default: 0)")
+
+
+def add_run_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--input", metavar="IN.npz", help="float arrays by ONNX input name")
+    sub.add_argument("--output", metavar="OUT.npz", help="where the outputs go")
+    add_engine_options(sub)
+    sub.add_argument("--count-only", action="store_true", help="count cycles and events, compute no values")
+    sub.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = parser().parse_args(arguments)
+    from redc.commands import run_command
+
+    return run_command(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

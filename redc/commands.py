@@ -1,0 +1,312 @@
+"""What each command does, and how everything that goes wrong is told.
+
+Every error reaches `run_command`: three families of user errors (the model's, the program's, the
+input's), each with a place and a hint, give exit status 2 and no traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json as json_
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isa.diagnostics import ProgramError
+from redc.errors import InternalError, UserError, did_you_mean
+from runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from redc.ir.graph import Graph
+
+Document = dict[str, Any]
+INTERRUPTED = 130
+BUG = 70
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run the command that `options` name; the exit status."""
+    try:
+        with _own_warnings():
+            return COMMANDS[options.command](options)
+    except (UserError, ProgramError, InputError) as error:
+        return report_errors(error.as_dicts(), str(error), json=options.json)
+    except MemoryError:
+        hint = "use smaller inputs, a smaller batch, or a machine with more memory"
+        problem = {"message": "out of memory", "place": None, "hint": hint}
+        return report_errors([problem], f"out of memory\n  hint: {hint}", json=options.json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except InternalError as error:
+        print(error, file=sys.stderr)
+        return BUG
+
+
+def report_errors(errors: list[Document], text: str, *, json: bool) -> int:
+    """Tell `errors`: as one document on standard output, or as text on standard error."""
+    if json:
+        print_document({"schema": 1, "errors": errors})
+    else:
+        lines = text if text.startswith("error") or ": error:" in text else f"error: {text}"
+        print(lines, file=sys.stderr)
+    return 2
+
+
+def print_document(document: Mapping[str, Any]) -> None:
+    print(json_.dumps(document, indent=1, ensure_ascii=False))
+
+
+@contextmanager
+def _own_warnings() -> Iterator[None]:
+    """Our own warnings as one line each on standard error."""
+
+    def show(message: Warning | str, *rest: object) -> None:
+        print(f"warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+# ---------------------------------------------------------------- compile
+
+
+def compile_command(options: argparse.Namespace) -> int:
+    from isa.files import save
+    from redc.progress import Progress
+
+    output = Path(options.output) if options.output else default_output(options.model)
+    if output.suffix != ".red":
+        raise UserError(f"{str(output)!r} does not end in .red", place="--output", hint=f"{output}.red")
+    with Progress(f"compiling {options.model}"):
+        compiled, shown = _compile(options)
+    save(compiled.program, output, compiled.comments)
+    program = compiled.program
+    text = output.read_text(encoding="utf-8")
+    data = output.with_suffix(".safetensors")
+    from redc.passes.place import arrays_of
+
+    arrays = arrays_of(program)
+    if options.json:
+        print_document(
+            {
+                "schema": 1,
+                "model": options.model,
+                "program": str(output),
+                "data": str(data) if data.exists() else None,
+                "target": program.target.name,
+                "mapping": options.mapping,
+                "lines": text.count("\n"),
+                "arrays": sum(arrays.values()),
+                "layers": [
+                    {"name": x.name, "op": x.op, "mapping": x.mapping, "nodes": list(x.nodes), "tensor": x.tensor}
+                    for x in program.layers
+                ],
+                "ir": shown,
+            }
+        )
+    else:
+        print(f"{output}: {len(program.layers)} layers, {text.count(chr(10))} lines, "
+              f"{sum(arrays.values())} arrays on {program.target.name}")  # fmt: skip
+    return 0
+
+
+def default_output(model: str) -> Path:
+    """`dir/net.onnx` compiles to `net.red` in the current folder."""
+    return Path(Path(model).name.removesuffix(".onnx") + ".red")
+
+
+def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
+    """The compiled model, and the IR after each pass that the user asked to see."""
+    from redc.compiler import compile_with
+    from redc.ir.text import to_text
+    from redc.passes import Options
+
+    shown: dict[str, str] = {}
+
+    def after(name: str, graph: Graph) -> None:
+        if name in options.print_after:
+            shown[name] = to_text(graph)
+            if not options.json:
+                print(f"; after {name}\n{shown[name]}")
+
+    compiled = compile_with(
+        options.model,
+        Options(options.mapping, options.fold, options.weight_bits, options.input_bits),
+        target=options.target,
+        shapes=dict(options.shape) or None,
+        calibrate=_samples(options.calibrate),
+        after=after,
+        verify_each=options.verify_each,
+    )
+    return compiled, shown
+
+
+def _samples(path: str | None) -> Mapping[str, Any] | None:
+    if path is None:
+        return None
+    from runtime.command import read_npz
+
+    return read_npz(path, "--calibrate")
+
+
+# ---------------------------------------------------------------- run and diff
+
+
+def run_program(options: argparse.Namespace) -> int:
+    from runtime.command import run_command as run
+
+    return run(options)
+
+
+def diff_command(options: argparse.Namespace) -> int:
+    from redc.diff import diff
+    from redc.progress import Progress
+    from runtime.command import read_npz
+
+    compiling: dict[str, Any] = {}
+    given = {"target", "mapping", "fold", "weight_bits", "input_bits"}
+    if options.program:
+        changed = [f"--{key.replace('_', '-')}" for key in sorted(given) if getattr(options, key) != DEFAULTS[key]]
+        changed += ["--shape"] * bool(options.shape) + ["--calibrate"] * bool(options.calibrate)
+        if changed:
+            raise UserError(
+                f"{', '.join(changed)}: an option of compiling, but there is a program",
+                place="--program",
+                hint="leave out the program, or the options",
+            )
+    else:
+        compiling = {key: getattr(options, key) for key in given}
+        if options.shape:
+            compiling["shapes"] = dict(options.shape)
+        if options.calibrate:
+            compiling["calibrate"] = _samples(options.calibrate)
+    with Progress(f"checking {options.model}"):
+        report = diff(
+            options.model,
+            program=options.program,
+            inputs=read_npz(options.input, "--input") if options.input else None,
+            min_sqnr=options.min_sqnr,
+            engine=options.engine,
+            fidelity=options.fidelity,
+            seed=options.seed,
+            **compiling,
+        )
+    if options.json:
+        print_document(report.as_dict())
+    else:
+        print(report.table())
+    return 0 if report.passed else 1
+
+
+DEFAULTS = {"target": "red-65nm", "mapping": "pixel-wise", "fold": 1, "weight_bits": 8, "input_bits": 8}
+
+
+# ---------------------------------------------------------------- programs
+
+
+def check_command(options: argparse.Namespace) -> int:
+    from isa import load, verify
+
+    program = load(options.program)
+    verify(program)
+    instructions = sum(1 for layer in program.layers for _ in _instructions(layer.body))
+    if options.json:
+        print_document(
+            {
+                "schema": 1,
+                "program": options.program,
+                "valid": True,
+                "layers": len(program.layers),
+                "instructions": instructions,
+            }
+        )
+    else:
+        print(f"{options.program}: valid ({len(program.layers)} layers, {instructions} instructions)")
+    return 0
+
+
+def _instructions(body: Any) -> Iterator[object]:
+    from isa.program import walk
+
+    return walk(body)
+
+
+def fmt_command(options: argparse.Namespace) -> int:
+    from isa import format_text
+    from isa.files import read_text, write_text
+
+    before = read_text(options.program)
+    after = format_text(before, options.program)
+    changed = before != after
+    if changed and not options.check:
+        write_text(options.program, after)
+    if options.json:
+        print_document({"schema": 1, "program": options.program, "changed": changed})
+    elif changed:
+        print(f"{options.program}: {'would change' if options.check else 'rewritten'}")
+    return 1 if changed and options.check else 0
+
+
+# ---------------------------------------------------------------- lists
+
+
+def targets_command(options: argparse.Namespace) -> int:
+    from isa import load_target, target_names
+    from isa.targets import describe_target
+
+    if options.name:
+        target = load_target(options.name)
+        if options.json:
+            print_document({"schema": 1, "target": {k: getattr(target, k) for k in TARGET_FIELDS}})
+        else:
+            print(describe_target(options.name))
+        return 0
+    if options.json:
+        rows = [{k: getattr(load_target(n), k) for k in TARGET_FIELDS} for n in target_names()]
+        print_document({"schema": 1, "targets": rows})
+    else:
+        for name in target_names():
+            print(describe_target(name, brief=True))
+    return 0
+
+
+TARGET_FIELDS = (
+    "name", "digest", "rows", "columns", "arrays", "cell", "encoding", "pair", "dac", "adc", "share",
+    "adders", "vector", "read", "write",
+)  # fmt: skip
+
+
+def models_command(options: argparse.Namespace) -> int:
+    import models
+
+    entries = models.describe()
+    if options.json:
+        rows = [
+            {"name": e.name, "kind": e.kind, "what": e.what, "source": e.source, "licence": e.licence}
+            for e in entries
+        ]
+        print_document({"schema": 1, "models": rows})
+        return 0
+    width = max(len(e.name) for e in entries)
+    for entry in entries:
+        print(f"{entry.name:<{width}}  {entry.kind:<8} {entry.what}")
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "compile": compile_command,
+    "run": run_program,
+    "diff": diff_command,
+    "check": check_command,
+    "fmt": fmt_command,
+    "targets": targets_command,
+    "models": models_command,
+}
