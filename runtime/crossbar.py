@@ -87,10 +87,11 @@ class Group:
         cells = self.cells[driven]
         rows = self.latched[driven].reshape(cells.shape[:3])
         planes = np.matmul(np.moveaxis(self.digits(rows), 0, 2), cells)  # [n, G, planes, columns]
-        total = planes[:, :, -1].astype(np.int64)
+        planes = planes.astype(np.int64)
+        total = planes[:, :, -1]
         for plane in range(self.planes - 2, -1, -1):
             np.left_shift(total, self.dac, out=total)
-            np.add(total, planes[:, :, plane], out=total, casting="unsafe")
+            np.add(total, planes[:, :, plane], out=total)
         x = self.crossbar
         blocks = total.reshape(len(total), x.groups, x.column_bands, x.columns // x.groups)
         self.products[driven] = blocks.swapaxes(1, 2).reshape(len(total), x.column_bands, x.columns)

@@ -71,7 +71,10 @@ def check_input(name: str, buffer: Buffer, value: Any) -> Array:
     """One input as a float32 array; see `check_inputs`."""
     place = f'input "{name}"'
     shape = onnx_shape(buffer)
-    given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
+    try:
+        given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"it is no array of numbers: {error}", place=place) from error
     if not np.can_cast(given.dtype, np.float32, "safe"):
         raise InputError(
             f"its type is {given.dtype}, which float32 does not hold exactly",
@@ -102,10 +105,10 @@ def enter(buffer: Buffer, array: Array, codes: Array) -> None:
         np.clip(real, np.float32(low), np.float32(high), out=real)
         codes[...] = real
         return
-    # Above 24 bits float32 does not hold the bounds: float64 does up to 53, and clips before adding.
-    wide = np.clip(real.astype(np.float64), low - buffer.zero, high - buffer.zero)
-    near = np.clip(wide, -(2.0**62), 2.0**62).astype(np.int64)
-    codes[...] = np.clip(near, low - buffer.zero, high - buffer.zero) + buffer.zero
+    # Wider than float32 holds: Python's integers, slow and exact, for inputs that nobody has yet.
+    zero = buffer.zero
+    exact = np.frompyfunc(lambda value: min(max(int(value) + zero, low), high), 1, 1)
+    codes[...] = exact(real)
 
 
 # ---------------------------------------------------------------- out

@@ -21,8 +21,8 @@ from isa.program import Address, Affine, Array, Buffer
 CHUNK = 1 << 16
 """Combinations looked at together."""
 
-LIMIT = 1 << 30
-"""Combinations beyond which counting is refused: it would take minutes."""
+LIMIT = 1 << 27
+"""Combinations beyond which counting is refused: it would take too long."""
 
 Ranges = Mapping[str, tuple[int, int]]
 """Loop variable -> (first, last), last excluded, as in `loop`."""
