@@ -268,10 +268,11 @@ class _Comparison:
             raise OracleError(f"no requantised value is stored to buffer %{text.result.name}")
         codes = self.result.buffers[text.result.name].astype(np.int64)
         error = int(np.abs(codes - expected.codes).max(initial=0))
+        wrong = (codes < expected.lowest) | (codes > expected.highest)
         sums = self.result.accumulators[text.result.name]
         return (
-            _mismatch("accumulators", text.result, sums, expected.accumulators, 0)
-            or _mismatch("output codes", text.result, codes, expected.codes, expected.tolerance)
+            _mismatch("accumulators", text.result, sums, expected.accumulators, sums != expected.accumulators)
+            or _mismatch("output codes", text.result, codes, expected.codes, wrong)
         ), error
 
     def _closeness(self, layer: Layer) -> Closeness | None:
@@ -352,9 +353,8 @@ def _mapping(program: Program) -> str | None:
 
 
 def _mismatch(
-    what: Literal["accumulators", "output codes"], buffer: Buffer, got: Array, expected: Array, tolerance: int
+    what: Literal["accumulators", "output codes"], buffer: Buffer, got: Array, expected: Array, differ: Array
 ) -> Mismatch | None:
-    differ = np.abs(got - expected) > tolerance
     count = int(np.count_nonzero(differ))
     if not count:
         return None
@@ -364,6 +364,12 @@ def _mismatch(
 
 
 def _output(name: str, value: Array, reference: Array) -> OutputRow:
+    if value.shape != reference.shape:
+        raise UserError(
+            f"the program gives {name!r} as {list(value.shape)}, the model as {list(reference.shape)}",
+            place="program",
+            hint="was it compiled from this model?",
+        )
     near = Closeness.of(value, reference)
     return OutputRow(name, value.shape, near.sqnr_db, near.max_abs_err, near.cosine)
 

@@ -241,7 +241,7 @@ class Report:
         crossbars = [layer for layer in self.layers if layer.kind == "crossbar"]
         tables = max((layer.code_error or 0 for layer in crossbars), default=0)
         exact = f"passed: {len(crossbars)} of {len(crossbars)} crossbar layers integer-exact"
-        return exact + (f" (codes out of tables within {tables} of the exact function)" if tables else "")
+        return exact + (f" (codes out of tables at most {tables} off the exact function's)" if tables else "")
 
     def _too_far(self) -> list[OutputRow]:
         if self.min_sqnr is None:

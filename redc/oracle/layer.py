@@ -4,8 +4,9 @@ Linear, Relu, LeakyRelu and Clip layers are exact to the last bit, requantisatio
 a chain of single float32 operations, written down in the instruction set and done again here.
 
 Tanh and Sigmoid go through a table of straight lines, whose meaning is not the function itself.
-Their accumulators must be equal all the same; their codes are held against the exact function in
-float64, and may differ from it by one step (`Expected.tolerance`).
+Their accumulators must be equal all the same; their codes are held against the function in
+float64, and may lie up to 3/4 of a step from its value before rounding: half a step is the
+rounding, a quarter is left to the table.  So a code is at most 1 off the nearest one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
+TABLE_TOLERANCE = 0.75
+"""Steps that a code out of a table may lie from the exact function, rounding included."""
+
 
 @dataclass(frozen=True, slots=True)
 class LayerText:
@@ -47,12 +51,13 @@ class LayerText:
 class Expected:
     """Both tensors in the shape of the result's buffer (channels last), int64.
 
-    `tolerance` is the largest difference of a code that keeps the promise: 0, or 1 for a table.
+    A code from `lowest` to `highest` keeps the promise: both are `codes` but for a table.
     """
 
     accumulators: Int64
     codes: Int64
-    tolerance: int
+    lowest: Int64
+    highest: Int64
 
 
 class Oracle:
@@ -88,9 +93,10 @@ class Oracle:
         function = chain.activation
         if function is not None and function.op_type in ("Tanh", "Sigmoid"):
             step = scale_x * weights.scale
-            return Expected(last, _by_function(function.op_type, last, step, layer.result), 1)
+            return _by_function(function.op_type, last, step, layer.result)
         factor = (scale_x * weights.scale / scale_y).astype(np.float32)
-        return Expected(last, self._requantised(function, last, factor, layer.result), 0)
+        exact = self._requantised(function, last, factor, layer.result)
+        return Expected(last, exact, exact, exact)
 
     def _check_source(self, chain: Chain, layer: LayerText) -> None:
         """The buffer that is driven must hold the operator's input, not another tensor."""
@@ -148,12 +154,17 @@ def _accumulate(node: onnx.NodeProto, x: Int64, weights: Quantised) -> Int64:
     return total
 
 
-def _by_function(kind: str, accumulators: Int64, step: F64, result: Buffer) -> Int64:
+def _by_function(kind: str, accumulators: Int64, step: F64, result: Buffer) -> Expected:
     real = accumulators * step
     value = np.tanh(real) if kind == "Tanh" else 1.0 / (1.0 + np.exp(-np.maximum(real, -700.0)))
-    codes = np.rint(value / _scale(result)) + result.zero
-    saturated: Int64 = np.clip(codes, result.type.low, result.type.high).astype(np.int64)
-    return saturated
+    codes = value / _scale(result) + result.zero
+
+    def saturated(steps: F64) -> Int64:
+        whole: Int64 = np.clip(steps, result.type.low, result.type.high).astype(np.int64)
+        return whole
+
+    lowest, highest = np.ceil(codes - TABLE_TOLERANCE), np.floor(codes + TABLE_TOLERANCE)
+    return Expected(accumulators, saturated(np.rint(codes)), saturated(lowest), saturated(highest))
 
 
 def _code(real: float, result: Buffer, unbounded: int) -> int:
