@@ -55,7 +55,7 @@ class Loaded:
     ) -> None:
         check_fidelity(fidelity)
         if verify:
-            from isa.verifier import verify as verify_program
+            from isa import verify as verify_program
 
             verify_program(program)
         self.program = program

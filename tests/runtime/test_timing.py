@@ -81,10 +81,8 @@ def test_repeat_is_a_power_of_join(code: list, count: int, target: Target) -> No
 def test_units_run_side_by_side_and_next_to_the_fire() -> None:
     """Two rounds by hand: 3 adds at 2 a cycle, 5 stores at 1, fires of 4 cycles."""
     target = Target("t", adders=2)
-    body = functools.reduce(
-        lambda a, b: join(a, b, target),
-        [Open(driver=1), fire(4), Open(adder=3), Open(write=5)],
-    )
+    parts: list[Fragment] = [Open(driver=1), fire(4), Open(adder=3), Open(write=5)]
+    body = functools.reduce(lambda a, b: join(a, b, target), parts)
     # window 0: the drives, 1 cycle.  Then max(fire 4, stores 5); the end: fire 4, then stores 5.
     assert finish(repeat(body, 2, target), target) == 1 + 5 + (4 + 5)
 

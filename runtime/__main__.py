@@ -1,0 +1,57 @@
+"""`python -m runtime PROG.red --input IN.npz`: runs where no compiler is installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from isa.diagnostics import ProgramError
+from runtime.command import add_run_arguments, run_command
+from runtime.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors obey --json."""
+
+    def error(self, message: str) -> NoReturn:
+        error = InputError(message, place="command line", hint=f"{self.prog} --help shows how")
+        raise SystemExit(tell(error, "--json" in sys.argv))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one program and return the exit status: 0, or 2 where input or command is wrong."""
+    parser = Parser(
+        prog="python -m runtime", description="Run a RED program on the interpreter.", allow_abbrev=False
+    )
+    add_run_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        return run_command(options)
+    except (InputError, ProgramError) as error:
+        return tell(error, options.json)
+    except MemoryError:
+        return tell(InputError("out of memory", hint="use smaller inputs or a larger machine"), options.json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def tell(error: InputError | ProgramError, as_json: bool) -> int:
+    """Print an error as asked, on the stream it belongs to; gives the exit status."""
+    if as_json:
+        print(json.dumps({"schema": 1, "errors": error.as_dicts()}, indent=1))
+    elif isinstance(error, ProgramError):
+        print(error, file=sys.stderr)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

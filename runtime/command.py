@@ -1,0 +1,231 @@
+"""`run`: a program file and an `.npz` in, an `.npz` and a table out.
+
+`python -m runtime` and `redc run` both call `run_command`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from isa.geometry import geometry
+from isa.program import Array, Instruction, Layer, Matrix, Program, walk
+from runtime.counters import Counters, total
+from runtime.errors import InputError
+from runtime.npz import check_writable, read_npz, write_npz
+from runtime.progress import progress
+from runtime.report import table
+from runtime.result import Loaded, Result, check_fidelity
+
+__all__ = ["add_run_arguments", "read_npz", "run_command", "write_npz"]
+
+SMALL = 64
+"""Outputs of up to so many values are printed."""
+
+TRACED_VALUES = 12
+"""Values of a vector that a trace line shows."""
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `run`."""
+    parser.add_argument("program", metavar="PROG.red")
+    parser.add_argument("--input", metavar="IN.npz", help="float arrays by ONNX input name")
+    parser.add_argument("--output", metavar="OUT.npz", help="where the outputs go")
+    parser.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
+    parser.add_argument(
+        "--fidelity",
+        choices=("exact", "adc", "analog"),
+        default="exact",
+        help="default: %(default)s (adc and analog come with a later release)",
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise to come (default: 0)")
+    parser.add_argument(
+        "--count-only", action="store_true", help="count cycles and events, compute no values"
+    )
+    parser.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Do what the options of `run` say; gives the exit status.
+
+    Raises InputError, or isa's ProgramError, for what the user got wrong.
+    """
+    import isa
+    from runtime.count import count
+
+    check_options(options)
+    program = isa.load(options.program)
+    isa.verify(program)
+    traced: list[str] = []
+    outputs: dict[str, Array] = {}
+    notes: tuple[str, ...] = ()
+    if options.count_only:
+        counters = count(program)
+    else:
+        tell = (traced.append if options.json else print) if options.trace else None
+        result = execute(program, options, tell)
+        counters, outputs, notes = list(result.counters), result.outputs, result.notes
+    if options.json:
+        print(json.dumps(document(program, options, counters, outputs, notes, traced), indent=1))
+    else:
+        print(text(program, options, counters, outputs, notes))
+    return 0
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Options that contradict each other, before anything is read."""
+    check_fidelity(options.fidelity)
+    if options.count_only:
+        for option in ("input", "output", "trace"):
+            if getattr(options, option):
+                raise InputError(
+                    f"--{option} does not go with --count-only, which computes no values",
+                    place="command line",
+                    hint="leave one of the two out",
+                )
+    elif options.input is None:
+        raise InputError(
+            "there is no input",
+            place="command line",
+            hint="--input IN.npz, or --count-only to count cycles and events without values",
+        )
+    if options.trace and options.engine != "step":
+        raise InputError(
+            "the fast engine does not execute instruction by instruction",
+            place="--trace",
+            hint="trace with --engine step",
+        )
+    if options.output:
+        check_writable(options.output, "--output")
+
+
+def execute(program: Program, options: argparse.Namespace, tell: Callable[[str], Any] | None) -> Result:
+    """Run a verified program on the input file; writes the output file if there is to be one."""
+    inputs = read_npz(options.input, "--input")
+
+    def trace(
+        cycle: int, layer: str, what: Instruction, operands: tuple[str, ...], value: Array | None
+    ) -> None:
+        if tell is not None:
+            tell(trace_line(cycle, layer, what, operands, value))
+
+    with progress(f"running {options.program}"):
+        loaded = Loaded(
+            program,
+            options.engine,
+            fidelity=options.fidelity,
+            seed=options.seed,
+            trace=trace if tell else None,
+            verify=False,
+        )
+        result = loaded.run(inputs, buffers=False)
+    if options.output:
+        write_npz(options.output, result.outputs, "--output")
+    return result
+
+
+def trace_line(
+    cycle: int, layer: str, what: Instruction, operands: tuple[str, ...], value: Array | None
+) -> str:
+    """`cycle  layer  instruction operands  = values`."""
+    attributes = "".join(f", {key}={number}" for key, number in what.attributes)
+    line = f"{cycle:>8}  {layer}  {what.mnemonic:<6} {', '.join(operands)}{attributes}"
+    if value is None:
+        return line
+    shown = " ".join(map(str, value[:TRACED_VALUES].tolist()))
+    more = f" ... ({len(value)} values)" if len(value) > TRACED_VALUES else ""
+    return f"{line}  = {shown}{more}"
+
+
+# ---------------------------------------------------------------- what was found
+
+
+def document(
+    program: Program,
+    options: argparse.Namespace,
+    counters: list[tuple[str, Counters]],
+    outputs: dict[str, Array],
+    notes: tuple[str, ...],
+    traced: list[str],
+) -> dict[str, Any]:
+    """The JSON document of a run; what was not computed is null."""
+    found: dict[str, Any] = {
+        "schema": 1,
+        "program": options.program,
+        "target": program.target.name,
+        "engine": None if options.count_only else options.engine,
+        "fidelity": None if options.count_only else options.fidelity,
+        "outputs": [summary(name, array) for name, array in outputs.items()],
+        "output_file": options.output,
+        "layers": [
+            layer_row(program, layer, counted) | {"nodes": list(layer.nodes), "tensor": layer.tensor}
+            for layer, (_, counted) in zip(program.layers, counters, strict=True)
+        ],
+        "totals": total(counters).as_dict() | {"arrays": arrays(program, set(program.crossbars))},
+        "notes": list(notes),
+    }
+    return found | {"trace": traced} if options.trace else found
+
+
+def text(
+    program: Program,
+    options: argparse.Namespace,
+    counters: list[tuple[str, Counters]],
+    outputs: dict[str, Array],
+    notes: tuple[str, ...],
+) -> str:
+    """The same for people."""
+    how = "counted only" if options.count_only else f"{options.engine}, {options.fidelity}"
+    rows: list[dict[str, Any]] = [
+        layer_row(program, layer, counted)
+        for layer, (_, counted) in zip(program.layers, counters, strict=True)
+    ]
+    everything = arrays(program, set(program.crossbars))
+    rows.append({"name": "total", "op": "", "mapping": "", "arrays": everything} | total(counters).as_dict())
+    lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows)]
+    lines += [f"note: {note}" for note in notes]
+    for name, array in outputs.items():
+        lines += ["", described(name, array)]
+    if options.output:
+        lines += ["", f"outputs written to {options.output}"]
+    return "\n".join(lines)
+
+
+def layer_row(program: Program, layer: Layer, counters: Counters) -> dict[str, Any]:
+    """One row of the table: the layer's names, its counters and the arrays it fires."""
+    fired = {
+        operand.name
+        for instruction in walk(layer.body)
+        for operand in instruction.operands
+        if isinstance(operand, Matrix)
+    }
+    names = {"name": layer.name, "op": layer.op, "mapping": layer.mapping}
+    return names | counters.as_dict() | {"arrays": arrays(program, fired) if fired else None}
+
+
+def arrays(program: Program, names: set[str]) -> int:
+    """Physical arrays of the named crossbar groups."""
+    crossbars = [x for name, x in program.crossbars.items() if name in names]
+    return sum(x.count * geometry(x, program.target).arrays for x in crossbars)
+
+
+def summary(name: str, array: Array) -> dict[str, Any]:
+    """An output in a few numbers."""
+    numbers = {"min": array.min(), "mean": array.mean(dtype=np.float64), "max": array.max()}
+    shown = {key: float(value) for key, value in numbers.items() if np.isfinite(value)}
+    return {"name": name, "shape": list(array.shape)} | dict.fromkeys(numbers) | shown
+
+
+def described(name: str, array: Array) -> str:
+    """An output for people: its values where they are few."""
+    shape = "x".join(map(str, array.shape))
+    if array.size <= SMALL:
+        return f'output "{name}" f32[{shape}]\n{np.array2string(array, max_line_width=100)}'
+    found = summary(name, array)
+    numbers = "  ".join(f"{key} {found[key]}" for key in ("min", "mean", "max"))
+    return f'output "{name}" f32[{shape}]  {numbers}'
