@@ -83,9 +83,9 @@ def _walk(
         sizes = _sizes(program, geometries, node, lengths, pending)
         if found.setdefault(id(node), sizes) != sizes:
             raise ValueError(f"one {node.mnemonic!r} object stands in two places and means two sizes")
-        if node.operands and isinstance(node.operands[0], Register):
-            if INSTRUCTIONS[node.mnemonic].params[0].kind is Kind.RESULT:
-                lengths[node.operands[0].number] = sizes.length
+        result = node.operands[0]
+        if isinstance(result, Register) and INSTRUCTIONS[node.mnemonic].params[0].kind is Kind.RESULT:
+            lengths[result.number] = sizes.length
 
 
 def _sizes(

@@ -12,6 +12,7 @@ from isa.program import Crossbar, Target
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
+    """The quotient, rounded up."""
     return -(-numerator // denominator)
 
 
@@ -59,9 +60,7 @@ def geometry(crossbar: Crossbar, target: Target) -> Geometry:
     columns = crossbar.column_bands * crossbar.columns // crossbar.groups
     reference = 1 if target.encoding == "offset" else 0
     array_rows = target.rows or max(1, rows * crossbar.groups)
-    array_columns = (
-        (target.columns - reference) // physical if target.columns else columns * crossbar.groups
-    )
+    array_columns = (target.columns - reference) // physical if target.columns else columns * crossbar.groups
     if array_columns < 1:
         raise ValueError(
             f"a weight of {crossbar.weight_type} needs {physical + reference} columns, "

@@ -146,13 +146,13 @@ INSTRUCTIONS: dict[str, Spec] = {}
 def instruction(
     *params: Param, unit: Unit, events: Events, attributes: tuple[Attribute, ...] = ()
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the decorated function as an instruction of its name."""
+
     def declare(meaning: Callable[..., Any]) -> Callable[..., Any]:
         mnemonic = meaning.__name__.rstrip("_")
         doc = (meaning.__doc__ or "").strip()
         is_value = params[0].kind is Kind.RESULT and params[-1].kind is not Kind.READ
-        INSTRUCTIONS[mnemonic] = Spec(
-            mnemonic, params, attributes, unit, events, doc, meaning, is_value
-        )
+        INSTRUCTIONS[mnemonic] = Spec(mnemonic, params, attributes, unit, events, doc, meaning, is_value)
         return meaning
 
     return declare

@@ -333,9 +333,7 @@ class Program:
     data_file: str | None = None
     data_digest: str | None = None
     version: int = VERSION
-    data: Mapping[str, Array] = field(
-        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
-    )
+    data: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}), compare=False, repr=False)
     source: str | None = field(default=None, compare=False, repr=False)
     path: str | None = field(default=None, compare=False)
 

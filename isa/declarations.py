@@ -1,0 +1,357 @@
+"""The directive table: how `.target`, `.buffer`, `.xbar` ... become dataclasses, and back.
+
+A declaration is a function under `@directive`: its docstring is the manual's text, `syntax` and
+`example` too; it reads the items of one line through a `Cursor`.  `write` prints what it read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from isa.cursor import BadDirective, Cursor
+from isa.diagnostics import did_you_mean
+from isa.literals import number_text, quote, shape_text
+from isa.program import Buffer, Constant, Crossbar, Layer, Span, Target
+from isa.syntax import Directive, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`.isa`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """`.data`: the file beside the program that holds its arrays."""
+
+    name: str
+    digest: str | None
+    span: Span
+
+
+Declaration = Version | Target | DataFile | Buffer | Constant | Crossbar | Layer
+
+
+@dataclass(frozen=True, slots=True)
+class DirectiveSpec:
+    """One row of the table.  `write` gives the text after the directive's word."""
+
+    word: str
+    syntax: str
+    example: str
+    doc: str
+    read: Callable[[Cursor], Declaration]
+    write: Callable[[Any], str]
+    once: bool
+
+
+DIRECTIVES: dict[str, DirectiveSpec] = {}
+"""Word -> declaration, in the order in which a program is printed."""
+
+
+def directive(
+    *words: str, syntax: str, example: str, write: Callable[[Any], str], once: bool = False
+) -> Callable[[Callable[[Cursor], Declaration]], Callable[[Cursor], Declaration]]:
+    """Declare the decorated function as what reads these directives."""
+
+    def declare(read: Callable[[Cursor], Declaration]) -> Callable[[Cursor], Declaration]:
+        for word in words:
+            doc = (read.__doc__ or "").strip()
+            DIRECTIVES[word] = DirectiveSpec(word, syntax, example, doc, read, write, once)
+        return read
+
+    return declare
+
+
+def read_directive(line: Directive, reading: Reading) -> Declaration | None:
+    """What a directive declares; None after an error, which is reported."""
+    spec = DIRECTIVES.get(line.word)
+    if spec is None:
+        span = Span(line.span.line, line.span.column, line.span.column + len(line.word))
+        reading.report.error(span, f"unknown directive {line.word[:40]}", did_you_mean(line.word, DIRECTIVES))
+        return None
+    cursor = Cursor(line, spec.syntax, reading)
+    try:
+        found = spec.read(cursor)
+        cursor.end()
+    except BadDirective:
+        return None
+    return found
+
+
+def directive_word(declaration: Declaration) -> str:
+    """The word that declares it."""
+    if isinstance(declaration, Buffer):
+        return f".{declaration.kind}"
+    return _WORDS[type(declaration)]
+
+
+_WORDS: dict[type, str] = {
+    Version: ".isa",
+    Target: ".target",
+    DataFile: ".data",
+    Constant: ".const",
+    Crossbar: ".xbar",
+    Layer: ".layer",
+}
+
+
+# ---------------------------------------------------------------- printing
+
+
+def _any(value: int | None) -> str:
+    return "any" if value is None else str(value)
+
+
+def _write_target(t: Target) -> str:
+    from isa.targets import FIELDS
+
+    words = [quote(t.name)]
+    if t.digest is not None:
+        words.append(f"sha256:{t.digest}")
+    for key in FIELDS:
+        value = getattr(t, key)
+        words += [key, _any(value) if not isinstance(value, str) else value]
+    return " ".join(words)
+
+
+def _write_data(d: DataFile) -> str:
+    return quote(d.name) + (f" sha256:{d.digest}" if d.digest is not None else "")
+
+
+def _write_buffer(b: Buffer) -> str:
+    text = f"%{b.name} {b.type}{shape_text(b.shape)}"
+    if b.scale is not None:
+        text += f" scale {number_text(float(b.scale))}"
+    if b.scale is not None or b.zero:
+        text += f" zero {b.zero}"
+    if b.tensor is not None:
+        text += f" onnx {quote(b.tensor)} {b.onnx_type}{shape_text(b.onnx_shape)} axis {b.axis}"
+    return text
+
+
+def _write_constant(c: Constant) -> str:
+    return f"{quote(c.name)} {c.type}{shape_text(c.shape)} = {', '.join(map(number_text, c.values))}"
+
+
+def _bands(bands: int, size: int) -> str:
+    return str(size) if bands == 1 else f"{bands}*{size}"
+
+
+def _write_crossbar(x: Crossbar) -> str:
+    index = shape_text(x.index_shape) if x.index_shape else ""
+    groups = f" groups {x.groups}" if x.groups != 1 else ""
+    return (
+        f"@{x.name}{index} {_bands(x.row_bands, x.rows)} x {_bands(x.column_bands, x.columns)}{groups} "
+        f"{x.weight_type} in {x.input_type} data {quote(x.data)} place {x.place}"
+    )
+
+
+def _write_layer(layer: Layer) -> str:
+    text = quote(layer.name)
+    for key in ("op", "mapping"):
+        value = getattr(layer, key)
+        text += f" {key} {quote(value)}" if value is not None else ""
+    if layer.nodes:
+        text += f" nodes {', '.join(map(quote, layer.nodes))}"
+    return text + (f" tensor {quote(layer.tensor)}" if layer.tensor is not None else "")
+
+
+# ---------------------------------------------------------------- the table
+
+
+@directive(".isa", syntax="version", example=".isa 1", write=lambda v: str(v.number), once=True)
+def read_version(c: Cursor) -> Version:
+    """The version of this language. It is the first line of every program."""
+    return Version(c.integer("a version"))
+
+
+@directive(
+    ".target",
+    syntax='"name" [sha256:digest] [field value ...]',
+    example='.target "red-65nm" adc 6',
+    write=_write_target,
+    once=True,
+)
+def read_target(c: Cursor) -> Target:
+    """The machine: its functional fields and the widths of its units (see Targets).
+
+    A field that is left out comes from the target of that name; the fields in the program rule
+    over the file. The digest names the file the program was compiled for and decides nothing.
+    """
+    from isa.targets import FIELDS, known_target, target_names
+
+    name, digest = c.string("the name of a target"), c.digest()
+
+    def reader(key: str) -> Callable[[], int | str | None]:
+        def read() -> int | str | None:
+            place = c.place()
+            if c.peek("NAME"):
+                value: int | str = c.take("NAME", "a value").text
+            else:
+                value = c.integer("a value")
+            problem = FIELDS[key].problem(value)
+            if problem:
+                c.fail(problem, place)
+            return None if value == "any" else value
+
+        return read
+
+    found = c.fields({key: reader(key) for key in FIELDS})
+    missing = [key for key in FIELDS if key not in found]
+    known = known_target(name) if missing else None
+    if known is not None:
+        return replace(known, digest=digest or known.digest, span=c.span, **found)
+    if missing:
+        hint = did_you_mean(name, target_names()) or f"known targets: {', '.join(target_names())}"
+        c.fail(f"no target is named {name!r}, and {', '.join(missing)} missing", None, hint)
+    return Target(name, digest=digest, span=c.span, **found)
+
+
+@directive(
+    ".data",
+    syntax='"file" [sha256:digest]',
+    example='.data "first.safetensors"',
+    write=_write_data,
+    once=True,
+)
+def read_data(c: Cursor) -> DataFile:
+    """The file with the program's arrays, in the safetensors format, beside the program or in a
+    folder below. With a digest, another file's bytes are an error. A program whose constants all
+    stand inline needs none."""
+    return DataFile(c.string("the name of a file"), c.digest(), c.span)
+
+
+@directive(
+    ".input",
+    ".buffer",
+    ".output",
+    syntax='%name type[shape] [scale number] [zero code] [onnx "tensor" f32[shape] axis number]',
+    example='.buffer %b1 u8[8, 4, 4, 512] scale 0.01 zero 0 onnx "relu0" f32[8, 512, 4, 4] axis 1',
+    write=_write_buffer,
+)
+def read_buffer(c: Cursor) -> Buffer:
+    """A buffer of integer codes. The last axis is a vector: an address names the others, and all
+    its values are read or written together.
+
+    A real value is scale * (code - zero). A buffer without a scale holds accumulators. `onnx`
+    names the tensor that lies in the buffer, its shape, and the axis of it that was moved to the
+    end; inputs and outputs must have it.
+    """
+    kind: Literal["input", "output", "buffer"] = (
+        "input" if c.word == ".input" else "output" if c.word == ".output" else "buffer"
+    )
+    item = c.take("BUFFER", "a buffer such as %x")
+    if item.text.endswith("?"):
+        c.fail("a name has no `?`", item.span)
+    type_, shape = c.type(), c.shape("a shape")
+
+    def onnx() -> tuple[str, str, tuple[int, ...], int]:
+        tensor = c.string("the name of a tensor")
+        if not c.skip("NAME", "f32"):
+            c.expected("`f32`")
+        dimensions = c.shape("a shape")
+        c.word_is("axis")
+        return tensor, "f32", dimensions, c.integer("an axis")
+
+    def scale() -> float:
+        return float(c.number("a scale"))
+
+    found = c.fields({"scale": scale, "zero": lambda: c.integer("a code"), "onnx": onnx})
+    tensor, onnx_type, onnx_shape, axis = found.get("onnx", (None, "f32", (), 0))
+    return Buffer(
+        item.text[1:], kind, type_, shape, found.get("scale"), found.get("zero", 0),
+        tensor, onnx_type, onnx_shape, axis, c.span,
+    )  # fmt: skip
+
+
+@directive(
+    ".const",
+    syntax='"name" type[shape] = number, number, ...',
+    example='.const "w" i8[1, 2] = 1, -2',
+    write=_write_constant,
+)
+def read_constant(c: Cursor) -> Constant:
+    """A small array, written out in row-major order. The type is an integer type or f32."""
+    name = c.string("the name of a constant")
+    type_ = "f32" if c.skip("NAME", "f32") else str(c.type())
+    shape = c.shape("a shape")
+    if not c.skip("EQUAL"):
+        c.expected("`=`")
+    values = []
+    while True:
+        place = c.place()
+        value = c.number("a number")
+        if type_ == "f32":
+            value = float(value)
+        elif isinstance(value, float):
+            c.fail(f"a constant of {type_} holds integers", place)
+        values.append(value)
+        if not c.skip("COMMA"):
+            return Constant(name, type_, shape, tuple(values), c.span)
+
+
+@directive(
+    ".xbar",
+    syntax='@name[shape] [bands*]rows x [bands*]columns [groups G] type in type data "constant" place array',
+    example='.xbar @ct1[4, 4] 512 x 256 i8 in u8 data "ct1.weight" place 0',
+    write=_write_crossbar,
+)
+def read_crossbar(c: Cursor) -> Crossbar:
+    """A group of equal sub-crossbars, one per index of the shape, that fire together.
+
+    Each has `bands*rows` word lines and `bands*columns` bit lines. With G groups it is
+    block-diagonal: rows of group g meet only columns of group g, in every band. The types are
+    those of a weight and of a driven value; the bits of the latter are the planes of a fire.
+    The weights are a constant of shape [shape..., bands*rows, bands*columns/G]. `place` is the
+    first array; sub-crossbars follow in row-major order, in each its row tiles, in each of
+    those its column tiles.
+    """
+    name = c.take("CROSSBAR", "a crossbar such as @x").text[1:]
+    shape = c.shape("a shape") if c.peek("INDEX") else ()
+
+    def size() -> tuple[int, int]:
+        first = c.integer("a size")
+        return (first, c.integer("a size")) if c.skip("STAR") else (1, first)
+
+    row_bands, rows = size()
+    c.word_is("x")
+    column_bands, columns = size()
+    groups = c.integer("a number of groups") if c.skip("NAME", "groups") else 1
+    weight_type = c.type()
+    found = c.fields(
+        {"in": c.type, "data": lambda: c.string("a constant"), "place": lambda: c.integer("an array")},
+        required=("in", "data", "place"),
+    )
+    return Crossbar(
+        name, shape, row_bands, rows, column_bands, columns, groups,
+        weight_type, found["in"], found["data"], found["place"], c.span,
+    )  # fmt: skip
+
+
+@directive(
+    ".layer",
+    syntax='"name" [op "operator"] [mapping "name"] [nodes "node", ...] [tensor "name"]',
+    example='.layer "ct1" op "ConvTranspose" mapping "pixel-wise" nodes "ct1", "bn1" tensor "bn1"',
+    write=_write_layer,
+)
+def read_layer(c: Cursor) -> Layer:
+    """The code of one layer follows, up to the next `.layer`. The fields say where it comes from:
+    its ONNX operator, the nodes it computes, the tensor it produces, and how the operator was
+    mapped; they decide nothing."""
+    name = c.string("the name of a layer")
+    found = c.fields(
+        {
+            "op": lambda: c.string("an operator"),
+            "mapping": lambda: c.string("a mapping"),
+            "nodes": lambda: c.strings("a node"),
+            "tensor": lambda: c.string("a tensor"),
+        }
+    )
+    return Layer(
+        name, (), found.get("op"), found.get("mapping"), found.get("nodes", ()), found.get("tensor"), c.span
+    )

@@ -1,0 +1,185 @@
+"""Programs on disk: the text, and the safetensors file beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+import numpy as np
+
+from isa.diagnostics import Report, reason
+from isa.parser import MAX_CHARACTERS, parse
+from isa.printer import Comments, to_text
+from isa.program import NOWHERE, Array, Program, Span
+
+
+def load(path: str | os.PathLike[str]) -> Program:
+    """The program in a file, with the arrays of its data file.
+
+    Raises ProgramError where a file cannot be read, is no program, no data file, or not the one
+    whose digest the program names.  The program is not verified.
+    """
+    place = os.fspath(path)
+    program = parse(read_text(place), place)
+    if program.data_file is None:
+        return program
+    report = Report(program.source, place)
+    span = _data_line(program)
+    if not _stays_inside(program.data_file):
+        report.error(
+            span,
+            f"data file {program.data_file!r} is not below the folder of the program",
+            "name it by a relative path without `..`",
+        )
+        report.raise_if_any()
+    data = _read_data(Path(place).parent / program.data_file, program, span, report)
+    return replace(program, data=MappingProxyType(data))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a program file.  Raises ProgramError where it cannot be read."""
+    report = Report(None, os.fspath(path))
+    content = b""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_CHARACTERS + 1)
+    except OSError as error:
+        report.error(NOWHERE, f"cannot read this program: {reason(error)}")
+    except ValueError:  # a path with a NUL byte
+        report.error(NOWHERE, "cannot read this program: no such path can exist")
+    if len(content) > MAX_CHARACTERS:
+        report.error(NOWHERE, f"this program is larger than {MAX_CHARACTERS} bytes")
+    report.raise_if_any()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        value = content[error.start]
+        report.error(Span(line, column, column + 1), f"not UTF-8 text: byte {error.start} is {value:#04x}")
+        report.raise_if_any()
+        raise
+
+
+def _stays_inside(name: str) -> bool:
+    pure = PurePosixPath(name)
+    bad = not name or "\\" in name or "\0" in name or (len(name) > 1 and name[1] == ":")
+    return not bad and not pure.is_absolute() and ".." not in pure.parts and pure.parts != ()
+
+
+def _data_line(program: Program) -> Span:
+    """The span of the `.data` directive."""
+    for number, line in enumerate((program.source or "").split("\n"), 1):
+        if line.lstrip().startswith(".data"):
+            start = len(line) - len(line.lstrip())
+            return Span(number, start + 1, len(line.split(";")[0].rstrip()) + 1)
+    return NOWHERE
+
+
+def _read_data(path: Path, program: Program, span: Span, report: Report) -> dict[str, Array]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as load_arrays
+
+    content = b""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        report.error(span, f"data file {program.data_file!r} is missing", f"expected it at {path}")
+    except OSError as error:
+        report.error(span, f"cannot read data file {program.data_file!r}: {reason(error)}")
+    report.raise_if_any()
+    digest = hashlib.sha256(content).hexdigest()
+    data: dict[str, Array] = {}
+    try:
+        data = load_arrays(content)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        # KeyError, TypeError: a well-formed file of types that numpy has no name for
+        report.error(span, f"data file {program.data_file!r} is damaged or no safetensors file: {error}")
+    if program.data_digest is not None and digest != program.data_digest:
+        report.diagnostics.clear()
+        report.error(
+            span,
+            f"data file {program.data_file!r} is not the one this program was made with: "
+            f"its digest is sha256:{digest}",
+            "compile again, or leave the digest out if the change is meant",
+        )
+    report.raise_if_any()
+    return {name: np.ascontiguousarray(data[name]) for name in sorted(data)}
+
+
+def save(program: Program, path: str | os.PathLike[str], comments: Comments | None = None) -> Program:
+    """Write a program and, if it has data, `STEM.safetensors` beside it; the same bytes every time.
+
+    Both are written under temporary names and then renamed, the data first, so that a program
+    never lies beside data it was not made with.  Returns the program with its data file, digest
+    and path filled in.
+
+    Raises ProgramError where a file cannot be written; then neither is left behind.
+    """
+    place = Path(path)
+    if place.suffix == ".safetensors":
+        report = Report(None, os.fspath(path))
+        report.error(NOWHERE, "this is the name of a data file", "give the program another, say .red")
+        report.raise_if_any()
+    files: list[tuple[Path, bytes]] = []
+    saved = replace(program, path=os.fspath(path))
+    if program.data:
+        content = data_bytes(program.data)
+        data_path = place.with_suffix(".safetensors")
+        digest = hashlib.sha256(content).hexdigest()
+        saved = replace(saved, data_file=data_path.name, data_digest=digest)
+        files.append((data_path, content))
+    text = to_text(saved, comments)
+    files.append((place, text.encode("utf-8", "surrogatepass")))
+    write_files(files)
+    return replace(saved, source=text)
+
+
+def data_bytes(data: Mapping[str, Array]) -> bytes:
+    """`data` in the safetensors format, in the order of the names."""
+    from safetensors.numpy import save as save_arrays
+
+    return save_arrays({name: np.ascontiguousarray(data[name]) for name in sorted(data)})
+
+
+def write_files(files: list[tuple[Path, bytes]]) -> None:
+    """Write all files or none, as far as the file system allows.
+
+    Raises ProgramError, with the path that failed, where one cannot be written.
+    """
+    ready: list[tuple[str, Path]] = []
+    path = files[0][0]
+    try:
+        for path, content in files:
+            if path.is_dir():
+                raise IsADirectoryError(None, "it is a folder")
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+            ready.append((temporary, path))
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+        while ready:
+            temporary, path = ready[0]
+            os.replace(temporary, path)
+            ready.pop(0)
+    except OSError as error:
+        report = Report(None, str(path))
+        report.error(NOWHERE, f"cannot write this file: {reason(error)}")
+        report.raise_if_any()
+    finally:
+        for temporary, _ in ready:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The permissions new files are made with; mkstemp's are its own."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
