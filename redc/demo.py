@@ -9,15 +9,15 @@ layer by layer, and draws both sets of faces.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from redc.progress import Progress
 
 NAME = "dcgan_face64"
 FACES = 8
@@ -26,18 +26,6 @@ SAMPLES = 64
 AMPLIFY = 8
 
 Faces = npt.NDArray[np.float32]  # [count, 3, 64, 64] in [-1, 1]
-
-
-@contextlib.contextmanager
-def step(what: str) -> Iterator[None]:
-    """Tell a person at a terminal what takes time; a log is told nothing."""
-    terminal = sys.stderr.isatty()
-    if terminal:
-        print(f"{what} ... ", end="", file=sys.stderr, flush=True)
-    start = time.perf_counter()
-    yield
-    if terminal:
-        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
 
 
 def in_float(model: Any, z: Faces) -> Faces:
@@ -88,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assert inputs is not None  # the zoo knows this model
     z = inputs["z"]
 
-    with step(f"compiling {NAME}"):
+    with Progress(f"compiling {NAME}"):
         program = redc.compile(
             model,
             target="red-65nm",
@@ -99,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             calibrate=models.samples(NAME, SAMPLES, CALIBRATION),
         )
         isa.save(program, listing)
-    with step("running the program"):
+    with Progress("running the program"):
         got = runtime.load(isa.load(listing)).run({"z": z}).outputs["image"]
-    with step("comparing with onnxruntime"):
+    with Progress("comparing with onnxruntime"):
         report = redc.diff(model, program=program, inputs={"z": z})
         wanted = in_float(model, z)
     draw(faces_file, wanted, got, report.outputs[0].sqnr_db)
