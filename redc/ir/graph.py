@@ -155,12 +155,22 @@ class CrossbarOp:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Normalisation:
+    """A BatchNormalization's mean and beta, each (C,): folding a bias b into it rounds as
+    (b - mean) * factor + beta does (docs/quantisation.md)."""
+
+    mean: F64
+    beta: F64
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class VectorOp:
     """Elementwise on the vector unit: y = act(sum_i factor_i * x_i + bias).
 
     Covers a BatchNormalization, Add or activation that no crossbar operator absorbed.  Factors
     and bias are float64, of shape () or (C,) along the channel axis.  An input may be
-    broadcast along axes of length 1 other than the channel axis.
+    broadcast along axes of length 1 other than the channel axis.  `normalisation` is there for
+    a BatchNormalization, whose bias is then beta - mean * factor.
     """
 
     name: str
@@ -171,6 +181,7 @@ class VectorOp:
     bias: F64
     activation: Activation | None = None
     nodes: tuple[str, ...] = ()
+    normalisation: Normalisation | None = None
     multipliers: tuple[npt.NDArray[np.int64], ...] | None = None
     bias_codes: npt.NDArray[np.int64] | None = None
     requantise: Requantise | None = None
@@ -213,6 +224,11 @@ class Graph:
 
     def consumers(self, tensor: str) -> tuple[Op, ...]:
         return tuple(op for op in self.ops if tensor in op.inputs)
+
+    def feeds_only(self, tensor: str, reader: Op) -> bool:
+        """Whether `reader` is all that needs `tensor`: no other operator, no graph output."""
+        readers = self.consumers(tensor)
+        return tensor not in self.outputs and len(readers) == 1 and readers[0] is reader
 
     def network(self) -> nx.DiGraph[str]:
         """Operator names as nodes (attribute `op`), an edge per tensor that links two."""

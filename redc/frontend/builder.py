@@ -1,0 +1,145 @@
+"""What the operators' importers build with: the graph under construction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from redc.frontend.constants import F64, Constants, integers
+from redc.frontend.nodes import Node, Source
+from redc.frontend.rejected import Rejected
+from redc.ir.graph import Graph, Op, ReshapeOp, Tensor
+
+
+def channel_axis(rank: int) -> int:
+    """The axis that ONNX calls channels: 1, or the only one."""
+    return min(1, rank - 1)
+
+
+class Builder:
+    """Operators and tensors so far, in order.  Every method that can fail raises Rejected."""
+
+    def __init__(self, source: Source, inputs: Mapping[str, tuple[int, ...]]) -> None:
+        self.opset = source.opset
+        self.constants = Constants(source.initializers)
+        self._source = source
+        self._inputs = tuple(inputs)
+        self._tensors: dict[str, Tensor] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._ops: list[Op] = []
+        self._views: dict[tuple[str, tuple[int, ...], int], Tensor] = {}
+        self._op_names: set[str] = set()
+        onnx_names = {name for node in source.nodes for name in (*node.inputs, *node.outputs)}
+        self._tensor_names = {*onnx_names, *inputs, *source.initializers}
+        for name, shape in inputs.items():
+            self._define(Tensor(name, shape, channel_axis(len(shape))))
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every tensor so far."""
+        return self._shapes
+
+    # ------------------------------------------------------------ reading
+
+    def data(self, node: Node, index: int = 0) -> Tensor:
+        """The tensor at input `index`: computed, or a graph input."""
+        name = node.input(index)
+        if name in self.constants:
+            raise Rejected(
+                "it is a constant here; the accelerator works on computed tensors",
+                tensor=name,
+                hint="fold constants first, e.g. with onnxsim",
+            )
+        return self._tensors[name]
+
+    def is_constant(self, node: Node, index: int) -> bool:
+        return node.input(index) in self.constants
+
+    def weights(self, node: Node, index: int, what: str, *, finite: bool = True) -> F64:
+        """The constant at input `index` as float64; `what` is its part, for the error."""
+        name = node.input(index)
+        if name not in self.constants:
+            maker = next((n for n in self._source.nodes if name in n.outputs), None)
+            origin = f"computed by {maker.describe()}" if maker else "a graph input"
+            raise Rejected(
+                f"its {what} is {origin}; crossbars hold constants only",
+                tensor=name,
+                hint="make it an initializer",
+            )
+        return self.constants.floats(name, finite=finite)
+
+    def vector(self, node: Node, index: int, what: str, size: int) -> F64:
+        """The constant at input `index`, of shape (size,)."""
+        value = self.weights(node, index, what)
+        if value.shape != (size,):
+            raise Rejected(
+                f"its {what} has shape {value.shape}, expected ({size},)", tensor=node.input(index)
+            )
+        return value
+
+    def integers(self, node: Node, index: int, what: str) -> tuple[int, ...]:
+        """The constant list of integers at input `index`."""
+        name = node.input(index)
+        if name not in self.constants:
+            raise Rejected(
+                f"its {what} depends on the input's values",
+                tensor=name,
+                hint="fold constants first, e.g. with onnxsim",
+            )
+        return integers(self.constants[name], name)
+
+    # ------------------------------------------------------------ writing
+
+    def op_name(self, node: Node) -> str:
+        """A name no other operator has: the node's own, or made of operator and output."""
+        return self._fresh(node.name or f"{node.op}_{node.label}", self._op_names)
+
+    def add(self, op: Op, shape: tuple[int, ...], axis: int) -> None:
+        """Append `op`, whose output has this shape and channel axis."""
+        if not shape:
+            raise Rejected("its output is a scalar; a tensor needs an axis of channels", tensor=op.output)
+        if any(size < 1 for size in shape):
+            raise Rejected(f"its output has the shape {shape}: no elements", tensor=op.output)
+        self._ops.append(op)
+        self._define(Tensor(op.output, shape, axis))
+
+    def view(self, tensor: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
+        """The values of `tensor` under another shape or channel axis; itself if it fits."""
+        if (tensor.shape, tensor.axis) == (shape, axis):
+            return tensor
+        key = (tensor.name, shape, axis)
+        if key not in self._views:
+            changed = f"axis{axis}" if shape == tensor.shape else f"rank{len(shape)}"
+            name = self._fresh(f"{tensor.name}.{changed}", self._tensor_names)
+            self.add(
+                ReshapeOp(self._fresh(f"Relayout_{name}", self._op_names), "Relayout", tensor.name, name),
+                shape,
+                axis,
+            )
+            self._views[key] = self._tensors[name]
+        return self._views[key]
+
+    def along(self, tensor: Tensor, axis: int) -> Tensor:
+        """`tensor` with its channels on `axis`."""
+        return self.view(tensor, tensor.shape, axis)
+
+    def graph(self, notes: tuple[str, ...]) -> Graph:
+        return Graph(
+            name=self._source.name,
+            inputs=self._inputs,
+            outputs=tuple(v.name for v in self._source.outputs),
+            tensors=dict(self._tensors),
+            ops=tuple(self._ops),
+            notes=notes,
+        )
+
+    def _define(self, tensor: Tensor) -> None:
+        self._tensors[tensor.name] = tensor
+        self._shapes[tensor.name] = tensor.shape
+
+    @staticmethod
+    def _fresh(name: str, taken: set[str]) -> str:
+        candidate, number = name, 2
+        while candidate in taken:
+            candidate, number = f"{name}_{number}", number + 1
+        taken.add(candidate)
+        return candidate

@@ -1,0 +1,170 @@
+"""Values known before the program runs: initializers, and what a few operators make of them.
+
+Nothing here computes with real numbers: a constant is only found, reshaped or cut.  Exporters
+wrap weights and target shapes that way (PyTorch's `x.view(x.size(0), -1)` becomes
+Shape, Gather, Unsqueeze, Concat, Reshape).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from redc.frontend.nodes import Node
+from redc.frontend.rejected import Rejected
+from redc.frontend.views import flattened, reshaped, squeezed, unsqueezed
+
+Array = npt.NDArray[Any]
+F64 = npt.NDArray[np.float64]
+
+FLOATS = ("float16", "float32", "float64", "bfloat16")
+
+
+class Constants:
+    """The constants of one graph by tensor name.  Initializers are read when asked for."""
+
+    def __init__(self, initializers: Mapping[str, onnx.TensorProto]) -> None:
+        self._initializers = initializers
+        self._values: dict[str, Array] = {}
+
+    def __contains__(self, tensor: object) -> bool:
+        return tensor in self._values or tensor in self._initializers
+
+    def __getitem__(self, tensor: str) -> Array:
+        """The value of `tensor`.  Raises Rejected if its bytes are not there or not right."""
+        if tensor not in self._values:
+            self._values[tensor] = read_tensor(self._initializers[tensor], tensor)
+        return self._values[tensor]
+
+    def floats(self, tensor: str, *, finite: bool = True) -> F64:
+        """`tensor` as float64.  Raises Rejected if it is no float, or not `finite`."""
+        value = self[tensor]
+        if value.dtype.name not in FLOATS:
+            raise Rejected(f"it holds {value.dtype.name}, not floats", tensor=tensor)
+        real: F64 = value.astype(np.float64)
+        if not finite:
+            return real
+        bad = int(real.size - np.count_nonzero(np.isfinite(real)))
+        if bad:
+            first = np.argwhere(~np.isfinite(real))[0].tolist()
+            raise Rejected(
+                f"{bad} of its {real.size} values are NaN or infinite, the first at {first}",
+                tensor=tensor,
+                hint="the model's weights are broken: look at its training or conversion",
+            )
+        return real
+
+    def evaluate(self, node: Node, shapes: Mapping[str, Sequence[int]]) -> bool:
+        """Compute `node` if it `folds`; False if it does not.
+
+        `shapes` are those of the tensors that are no constants (for Shape).
+        """
+        if not folds(node, self):
+            return False
+        if node.operator == "Shape":
+            name = node.inputs[0]
+            shape = self[name].shape if name in self else shapes[name]
+            value: Array = np.array(shape, dtype=np.int64)[_span(node, len(shape))]
+        elif node.operator == "Constant":
+            value = _constant(node)
+        else:
+            value = FOLDED[node.operator](node, [self[name] for name in node.inputs if name])
+        self._values[node.outputs[0]] = value
+        return True
+
+
+def read_tensor(tensor: onnx.TensorProto, name: str) -> Array:
+    """A TensorProto as an array.  Raises Rejected."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise Rejected(
+            "its values lie in an external file that was not loaded",
+            tensor=name,
+            hint="give the model's path, not the model",
+        )
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError) as error:
+        raise Rejected(f"its values cannot be read: {error}", tensor=name) from error
+
+
+def _constant(node: Node) -> Array:
+    for name, value in node.attributes.items():
+        if name == "value":
+            return read_tensor(value, node.outputs[0])
+        if name in ("value_float", "value_floats"):
+            return np.array(value, dtype=np.float32)
+        if name in ("value_int", "value_ints"):
+            return np.array(value, dtype=np.int64)
+    raise Rejected("only dense numbers are supported as constants", tensor=node.outputs[0])
+
+
+def _span(node: Node, size: int) -> slice:
+    """Shape's `start` and `end` (opset 15), which clamp and count from the end as slices do."""
+    return slice(node.attributes.get("start", 0), node.attributes.get("end", size))
+
+
+def _axes(node: Node, values: Sequence[Array]) -> tuple[int, ...] | None:
+    if len(values) > 1:
+        return integers(values[1], node.input(1))
+    return tuple(node.attributes["axes"]) if "axes" in node.attributes else None
+
+
+def integers(value: Array, tensor: str) -> tuple[int, ...]:
+    """A constant list of int64.  Raises Rejected for anything else."""
+    if value.ndim > 1 or value.dtype.kind != "i":
+        raise Rejected(
+            f"it is {value.dtype.name} of shape {value.shape}, not a list of integers", tensor=tensor
+        )
+    return tuple(int(v) for v in value.reshape(-1))
+
+
+def _reshape(node: Node, values: Sequence[Array]) -> Array:
+    wanted = integers(values[1], node.input(1))
+    return values[0].reshape(reshaped(values[0].shape, wanted, bool(node.attributes.get("allowzero", 0))))
+
+
+def _gather(node: Node, values: Sequence[Array]) -> Array:
+    axis = node.attributes.get("axis", 0)
+    try:
+        return np.asarray(np.take(values[0], values[1], axis=axis))
+    except (IndexError, TypeError) as error:
+        raise Rejected(f"cannot gather {values[1].tolist()}: {error}") from error
+
+
+def _concat(node: Node, values: Sequence[Array]) -> Array:
+    try:
+        return np.concatenate(values, axis=node.attributes.get("axis", 0))
+    except ValueError as error:
+        raise Rejected(f"cannot concatenate: {error}") from error
+
+
+def _transpose(node: Node, values: Sequence[Array]) -> Array:
+    try:
+        return np.transpose(values[0], node.attributes.get("perm"))
+    except ValueError as error:
+        raise Rejected(f"cannot transpose: {error}") from error
+
+
+FOLDED: Mapping[str, Callable[[Node, Sequence[Array]], Array]] = {
+    "Identity": lambda node, values: values[0],
+    "Reshape": _reshape,
+    "Flatten": lambda node, v: v[0].reshape(flattened(v[0].shape, node.attributes.get("axis", 1))),
+    "Squeeze": lambda node, v: v[0].reshape(squeezed(v[0].shape, _axes(node, v))),
+    "Unsqueeze": lambda node, v: v[0].reshape(unsqueezed(v[0].shape, _axes(node, v))),
+    "Transpose": _transpose,
+    "Gather": _gather,
+    "Concat": _concat,
+}
+"""What is computed here, where every input is constant."""
+
+
+def folds(node: Node, constants: Container[str]) -> bool:
+    """Whether the node's output depends on no input's values, given the names of `constants`."""
+    if node.operator in ("Constant", "Shape"):
+        return True
+    return node.operator in FOLDED and all(name in constants for name in node.inputs if name)

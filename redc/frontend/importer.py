@@ -1,0 +1,148 @@
+"""ONNX graph to graph IR, one importer per operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from redc.errors import UserError, raise_all
+from redc.frontend.builder import Builder
+from redc.frontend.constants import folds
+from redc.frontend.crossbars import import_conv, import_conv_transpose, import_gemm, import_matmul
+from redc.frontend.elementwise import import_activation, import_add, import_batch_normalization
+from redc.frontend.inputs import input_shapes
+from redc.frontend.nodes import Node, Source, read_source
+from redc.frontend.rejected import Rejected
+from redc.frontend.reshapes import (
+    import_dropout,
+    import_flatten,
+    import_identity,
+    import_reshape,
+    import_squeeze,
+    import_unsqueeze,
+)
+from redc.frontend.schema import check_schema
+from redc.ir.graph import Graph
+
+if TYPE_CHECKING:
+    import onnx
+
+IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
+    "ConvTranspose": import_conv_transpose,
+    "Conv": import_conv,
+    "Gemm": import_gemm,
+    "MatMul": import_matmul,
+    "BatchNormalization": import_batch_normalization,
+    "Add": import_add,
+    "Relu": import_activation,
+    "LeakyRelu": import_activation,
+    "Tanh": import_activation,
+    "Sigmoid": import_activation,
+    "Clip": import_activation,
+    "Reshape": import_reshape,
+    "Flatten": import_flatten,
+    "Squeeze": import_squeeze,
+    "Unsqueeze": import_unsqueeze,
+    "Identity": import_identity,
+    "Dropout": import_dropout,
+}
+"""Every operator the accelerator runs.  Constant and what only feeds shapes is folded away."""
+
+
+def import_graph(
+    model: onnx.ModelProto,
+    shapes: Mapping[str, Iterable[int]] | None = None,
+    *,
+    title: str | None = None,
+) -> Graph:
+    """Import `model`; `shapes` settle dimensions of inputs that it leaves open.
+
+    Post: every tensor has a static shape, operators are in topological order, dead nodes are
+    gone.  Shapes are propagated here, not by onnx.shape_inference, which stops at dynamic
+    Reshapes and differs from onnxruntime on ConvTranspose.  `title` names the model in errors
+    (its file).  Raises UserError, several at once where one does not hide the other.
+    """
+    source = read_source(model, title or model.graph.name or "model")
+    _reject_unsupported(source)
+    given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+    build = Builder(source, input_shapes(source, given))
+    errors: list[UserError] = []
+    lost: set[str] = set()  # what a node that failed should have made
+    used = {name for node in source.nodes for name in node.inputs} | {v.name for v in source.outputs}
+    for node in source.nodes:
+        try:
+            done = _import_node(build, node, lost)
+            if done and (extra := used.intersection(node.outputs[1:]) - {""}):
+                raise Rejected(f"its output {min(extra)!r} is read, which is not supported")
+        except Rejected as error:
+            where = source.place(node.describe(error.tensor))
+            errors.append(UserError(error.message, place=where, hint=error.hint))
+            done = False
+        if not done:
+            lost.update(filter(None, node.outputs))
+    raise_all(errors)
+    raise_all([e for v in source.outputs if (e := _constant_output(source, build, v.name))])
+    return build.graph(_notes(source, build))
+
+
+def _import_node(build: Builder, node: Node, lost: set[str]) -> bool:
+    """Whether the node's outputs are known now; what reads a lost tensor is lost in silence."""
+    check_schema(node, build.opset)
+    if lost.intersection(node.inputs):
+        return False
+    if build.constants.evaluate(node, build.shapes):
+        return True
+    IMPORTERS[node.operator](build, node)
+    return True
+
+
+def _reject_unsupported(source: Source) -> None:
+    """Raise one error that names every node of an unsupported operator, and its place."""
+    nodes = []
+    constant = set(source.initializers)
+    for node in source.nodes:
+        if folds(node, constant):
+            constant.update(node.outputs)
+        elif node.operator not in IMPORTERS:
+            nodes.append(node)
+    if not nodes:
+        return
+    by_operator: dict[str, list[Node]] = {}
+    for node in nodes:
+        by_operator.setdefault(node.operator, []).append(node)
+    lines = "".join(
+        f"\n    {operator}: " + ", ".join(f"{node.label!r} (node {node.index})" for node in same)
+        for operator, same in by_operator.items()
+    )
+    count = "1 node has an operator" if len(nodes) == 1 else f"{len(nodes)} nodes have operators"
+    raise UserError(
+        f"{count} that the accelerator does not run:{lines}",
+        place=source.title,
+        hint=f"supported are {', '.join(IMPORTERS)}, and Constant and what only computes shapes",
+    )
+
+
+def _constant_output(source: Source, build: Builder, name: str) -> UserError | None:
+    if name not in build.constants:
+        return None
+    return UserError(
+        "it is a constant: there is nothing to compute",
+        place=source.place(f"graph output {name!r}"),
+        hint="drop this output",
+    )
+
+
+def _notes(source: Source, build: Builder) -> tuple[str, ...]:
+    """Where the model declares another output shape than its nodes give."""
+    notes = []
+    for value in source.outputs:
+        declared = [
+            d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim
+        ]
+        shape = build.shapes[value.name]
+        fits = len(declared) == len(shape) and all(
+            d in (None, s) for d, s in zip(declared, shape, strict=True)
+        )
+        if declared and not fits:
+            notes.append(f"output {value.name!r} is declared as {declared}, but its nodes give {list(shape)}")
+    return tuple(notes)

@@ -1,0 +1,177 @@
+"""From what the user named to a ModelProto with all its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
+
+from redc.errors import UserError, did_you_mean, raise_all
+
+Resolve = Callable[[str], "onnx.ModelProto | None"]
+
+
+def load_model(
+    source: str | Path | onnx.ModelProto,
+    *,
+    resolve: Resolve | None = None,
+    names: Callable[[], Iterable[str]] | None = None,
+) -> onnx.ModelProto:
+    """Load a model: a file, a name that `resolve` knows, or a model that is loaded already.
+
+    `resolve` gives the model of a name or None, `names` every name; without them the package
+    `models` is asked, where it is installed.  External data is read in.  Raises UserError.
+    """
+    if isinstance(source, onnx.ModelProto):
+        return source
+    path = Path(source)
+    if _is_file(path):
+        return _load_file(path)
+    if isinstance(source, str):
+        if resolve is None and names is None and find_spec("models"):
+            shelf = import_module("models")
+            resolve, names = shelf.load, shelf.names
+        model = resolve(source) if resolve else None
+        if model is not None:
+            return model
+    if path.is_dir():
+        raise UserError("it is a directory, not an ONNX file", place=str(source))
+    known = tuple(names()) if names else ()
+    hint = did_you_mean(str(source), known) or (f"known models: {', '.join(known)}" if known else None)
+    raise UserError("there is no such file, nor a model of that name", place=str(source), hint=hint)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # a name too long, or with a zero byte in it
+        return False
+
+
+def _load_file(path: Path) -> onnx.ModelProto:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"it cannot be read: {error.strerror}", place=str(path)) from error
+    if not content:
+        raise UserError("the file is empty", place=str(path))
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise UserError(_why_not(content), place=str(path), hint="copy or export it again") from error
+    if not model.HasField("graph") or not (model.graph.node or model.graph.output):
+        raise UserError(_why_not(content), place=str(path), hint="copy or export it again")
+    _read_external(model, path)
+    return model
+
+
+def _why_not(content: bytes) -> str:
+    """Truncated, or no ONNX file at all: walk the fields of the outermost message.
+
+    ModelProto's fields are 1 to 26; a field of bytes (wire type 2) that reaches beyond the end
+    was cut off.
+    """
+    at = 0
+    while at < len(content):
+        key, at = _varint(content, at)
+        if key >> 3 not in range(1, 27) or key & 7 not in (0, 2):
+            return "it is not an ONNX file"
+        value, at = _varint(content, at)
+        if key & 7 == 2:
+            at += value
+            if at > len(content) and key >> 3 == 7:  # the graph
+                return f"the file is truncated: it ends {at - len(content)} bytes too early"
+    return "it is not an ONNX file, or one without a graph"
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    """(value, position after it); bytes beyond the end count as zero."""
+    value = shift = 0
+    while at < len(content) and shift < 64:
+        byte = content[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            break
+    return value, at
+
+
+# ---------------------------------------------------------------- external data
+
+
+def _read_external(model: onnx.ModelProto, path: Path) -> None:
+    """Read every tensor that lies in a file beside the model."""
+    errors: list[UserError] = []
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            try:
+                _read_one(tensor, path.parent)
+            except UserError as error:
+                where = f"{path}: initializer {tensor.name!r}"
+                errors.append(UserError(error.message, place=where, hint=error.hint))
+    raise_all(errors)
+
+
+def _read_one(tensor: onnx.TensorProto, folder: Path) -> None:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    file = _inside(folder, location)
+    try:
+        offset = int(entries.get("offset", "0"))
+        length = int(entries["length"]) if "length" in entries else None
+    except ValueError:
+        raise UserError(f"its place in {location!r} is no number: {entries}") from None
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, 2)
+            if offset < 0 or (length is not None and length < 0):
+                raise UserError(f"its place in {location!r} is negative")
+            end = size if length is None else offset + length
+            if offset > size or end > size:
+                raise UserError(
+                    f"its data file {location!r} is truncated: {end} bytes are needed, it has {size}",
+                    hint="copy the model again, together with its data files",
+                )
+            stream.seek(offset)
+            tensor.raw_data = stream.read(end - offset)
+    except OSError as error:
+        raise UserError(
+            f"its data file {location!r} cannot be read: {error.strerror}",
+            hint="keep the model's data files beside it",
+        ) from error
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def _inside(folder: Path, location: str) -> Path:
+    """`location` below `folder`.  Raises UserError if it leaves the folder, by a link as well."""
+    parts = PurePosixPath(location)
+    leaves = parts.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in parts.parts
+    file = folder / location
+    if not location or leaves or not file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"its data file {location!r} lies outside the model's folder",
+            hint="external data must lie beside the model",
+        )
+    return file
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor with values, those of nodes and of subgraphs included."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+            for inner in attribute.graphs:
+                yield from _tensors(inner)

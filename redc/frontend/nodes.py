@@ -1,0 +1,270 @@
+"""One ONNX graph, read: its live nodes in order, their attributes as Python values, its constants.
+
+Everything that can be wrong with a graph's wiring is found here; what the operators mean is
+not known yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import networkx as nx
+import onnx
+
+from redc.errors import UserError, did_you_mean, raise_all
+
+DEFAULT_DOMAINS = ("", "ai.onnx")
+OLDEST_OPSET = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node.  Missing optional inputs and outputs are empty strings, as in ONNX."""
+
+    index: int
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    kinds: Mapping[str, int]  # AttributeProto.type of each attribute
+
+    @property
+    def label(self) -> str:
+        """The name users know it by: its own, or else the tensor it makes."""
+        return self.name or next((o for o in self.outputs if o), f"#{self.index}")
+
+    @property
+    def operator(self) -> str:
+        return self.op if self.domain in DEFAULT_DOMAINS else f"{self.domain}.{self.op}"
+
+    def describe(self, tensor: str | None = None) -> str:
+        """`node 'ct1' (ConvTranspose), tensor 'x'`; an unnamed node goes by what it makes."""
+        who = (
+            f"node {self.name!r} ({self.operator})"
+            if self.name
+            else f"node {self.index} ({self.operator}, unnamed, makes {self.label!r})"
+        )
+        return f"{who}, tensor {tensor!r}" if tensor else who
+
+    def input(self, index: int) -> str:
+        """The name of input `index`, empty if it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A graph whose wiring is sound.
+
+    `nodes` are those an output depends on, in topological order (ties in the file's order).
+    `inputs` are the graph inputs that are no initializers.
+    """
+
+    title: str
+    name: str
+    opset: int
+    nodes: tuple[Node, ...]
+    inputs: tuple[onnx.ValueInfoProto, ...]
+    outputs: tuple[onnx.ValueInfoProto, ...]
+    initializers: Mapping[str, onnx.TensorProto]
+
+    def place(self, where: str) -> str:
+        return f"{self.title}: {where}"
+
+
+def read_source(model: onnx.ModelProto, title: str) -> Source:
+    """Check the wiring of the model's graph and keep what its outputs need.
+
+    Raises UserError (several at once) for a graph that is not one: no outputs, an opset that
+    is missing, too old or too new, a tensor made twice or never, a cycle.
+    """
+    graph = model.graph
+    opset = _opset(model, title)
+    errors: list[UserError] = []
+    nodes = [_node(index, proto, title, errors) for index, proto in enumerate(graph.node)]
+    initializers = {t.name: t for t in graph.initializer}
+    if graph.sparse_initializer:
+        names = ", ".join(repr(t.values.name) for t in graph.sparse_initializer)
+        errors.append(
+            UserError(f"sparse initializers are not supported: {names}", place=title, hint="store them dense")
+        )
+    inputs = tuple(v for v in graph.input if v.name not in initializers)
+    makers = _makers(nodes, graph, initializers, title, errors)
+    if not graph.output:
+        errors.append(UserError("the graph has no outputs, so there is nothing to compute", place=title))
+    raise_all(errors)
+    known = {*makers, *initializers, *(v.name for v in inputs)}
+    live = _live(nodes, makers, [v.name for v in graph.output])
+    raise_all([*_missing(live, known, title), *_bad_outputs(graph, known, initializers, title)])
+    ordered = _sorted(live, makers, title)
+    return Source(
+        title=title,
+        name=graph.name or "model",
+        opset=opset,
+        nodes=ordered,
+        inputs=inputs,
+        outputs=tuple(graph.output),
+        initializers=MappingProxyType(initializers),
+    )
+
+
+def _opset(model: onnx.ModelProto, title: str) -> int:
+    found = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
+    newest = onnx.defs.onnx_opset_version()
+    if not found:
+        raise UserError(
+            "the model does not say which ONNX operator set it uses",
+            place=title,
+            hint="opset_import is missing: export the model again",
+        )
+    if found[0] < OLDEST_OPSET:
+        raise UserError(
+            f"operator set {found[0]} is too old: {OLDEST_OPSET} to {newest} are supported",
+            place=title,
+            hint="raise it with onnx.version_converter.convert_version(model, 13)",
+        )
+    if found[0] > newest:
+        raise UserError(
+            f"operator set {found[0]} is newer than onnx {onnx.__version__} knows ({newest})",
+            place=title,
+            hint="install a newer onnx, or export the model for an older operator set",
+        )
+    return int(found[0])
+
+
+def _node(index: int, proto: onnx.NodeProto, title: str, errors: list[UserError]) -> Node:
+    attributes = {}
+    for attribute in proto.attribute:
+        try:
+            value = onnx.helper.get_attribute_value(attribute)
+        except ValueError:  # no type, or a type from the future
+            what = proto.name or ", ".join(proto.output)
+            errors.append(
+                UserError(
+                    f"attribute {attribute.name!r} has no readable value",
+                    place=f"{title}: node {what!r} ({proto.op_type})",
+                )
+            )
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        attributes[attribute.name] = value
+    return Node(
+        index=index,
+        op=proto.op_type,
+        domain=proto.domain,
+        name=proto.name,
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        attributes=MappingProxyType(attributes),
+        kinds=MappingProxyType({a.name: a.type for a in proto.attribute}),
+    )
+
+
+def _makers(
+    nodes: Iterable[Node],
+    graph: onnx.GraphProto,
+    initializers: Mapping[str, onnx.TensorProto],
+    title: str,
+    errors: list[UserError],
+) -> dict[str, Node]:
+    """Which node makes each tensor; tensors that are defined twice become errors."""
+    given: set[str] = set()
+    for kind, names in (
+        ("graph inputs", [v.name for v in graph.input]),
+        ("initializers", [t.name for t in graph.initializer]),
+        ("graph outputs", [v.name for v in graph.output]),
+    ):
+        seen: set[str] = set()
+        for name in names:
+            if not name:
+                errors.append(UserError(f"one of the {kind} has no name", place=title))
+            elif name in seen:
+                errors.append(UserError(f"two {kind} are called {name!r}", place=title))
+            seen.add(name)
+        if kind != "graph outputs":
+            given |= seen
+    makers: dict[str, Node] = {}
+    for node in nodes:
+        for output in filter(None, node.outputs):
+            if output in makers or output in given:
+                other = makers[output].describe() if output in makers else "an input or initializer"
+                errors.append(
+                    UserError(
+                        f"tensor {output!r} is made twice: by this node and by {other}",
+                        place=f"{title}: {node.describe()}",
+                    )
+                )
+            makers.setdefault(output, node)
+    return makers
+
+
+def _live(nodes: Iterable[Node], makers: Mapping[str, Node], outputs: list[str]) -> list[Node]:
+    """The nodes that `outputs` depend on, in the file's order."""
+    needed: set[int] = set()
+    pending = [makers[name] for name in outputs if name in makers]
+    while pending:
+        node = pending.pop()
+        if node.index not in needed:
+            needed.add(node.index)
+            pending.extend(makers[name] for name in node.inputs if name in makers)
+    return [node for node in nodes if node.index in needed]
+
+
+def _missing(live: Iterable[Node], known: set[str], title: str) -> list[UserError]:
+    return [
+        UserError(
+            f"tensor {name!r} is read, but nothing makes it",
+            place=f"{title}: {node.describe()}",
+            hint=did_you_mean(name, known),
+        )
+        for node in live
+        for name in node.inputs
+        if name and name not in known
+    ]
+
+
+def _bad_outputs(
+    graph: onnx.GraphProto, known: set[str], initializers: Mapping[str, onnx.TensorProto], title: str
+) -> list[UserError]:
+    errors = []
+    inputs = {v.name for v in graph.input}
+    for name in (v.name for v in graph.output):
+        place = f"{title}: graph output {name!r}"
+        if name not in known:
+            errors.append(UserError("nothing makes it", place=place, hint=did_you_mean(name, known)))
+        elif name in initializers:
+            errors.append(
+                UserError(
+                    "it is a constant: there is nothing to compute", place=place, hint="drop this output"
+                )
+            )
+        elif name in inputs:
+            errors.append(
+                UserError(
+                    "it is a graph input too, and one name cannot be both ports of the program",
+                    place=place,
+                    hint="drop this output, or put an Identity node before it",
+                )
+            )
+    return errors
+
+
+def _sorted(live: list[Node], makers: Mapping[str, Node], title: str) -> tuple[Node, ...]:
+    by_index = {node.index: node for node in live}
+    order: nx.DiGraph[int] = nx.DiGraph()
+    order.add_nodes_from(by_index)
+    for node in live:
+        order.add_edges_from((makers[n].index, node.index) for n in node.inputs if n in makers)
+    try:
+        return tuple(by_index[i] for i in nx.lexicographical_topological_sort(order))
+    except nx.NetworkXUnfeasible:
+        cycle = [by_index[edge[0]] for edge in nx.find_cycle(order)]
+        raise UserError(
+            "the graph has a cycle: " + " -> ".join(repr(n.label) for n in (*cycle, cycle[0])),
+            place=f"{title}: {cycle[0].describe()}",
+        ) from None

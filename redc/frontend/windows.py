@@ -1,0 +1,117 @@
+"""Output sizes and pads of convolutions and deconvolutions, as onnxruntime has them.
+
+onnx.shape_inference is not asked: for ConvTranspose with `output_shape` or `auto_pad` it and
+onnxruntime differ on where an odd pad goes, and the specification's oldest text sides with
+neither.  Here onnxruntime is the judge (tests/redc/frontend/test_windows.py holds us to it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redc.frontend.rejected import Rejected
+
+AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One number per spatial axis in each field; `pads` are those at the beginning."""
+
+    kernel: Sizes
+    stride: Sizes
+    dilation: Sizes
+    pads: Sizes
+    output: Sizes
+
+
+def deconvolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> Window:
+    """The window of a ConvTranspose over an input of spatial `size`.  Raises Rejected."""
+    rank = len(size)
+    stride, dilation, begin, end, auto_pad = _common(kernel, attributes)
+    extra = _numbers(attributes, "output_padding", rank, 0, least=0)
+    wanted = _numbers(attributes, "output_shape", rank, None, least=1)
+    pads, output = [], []
+    for a in range(rank):
+        if extra[a] >= stride[a]:
+            raise Rejected(
+                f"output_padding {extra[a]} on spatial axis {a} is not below the stride {stride[a]}"
+            )
+        natural = (size[a] - 1) * stride[a] + (kernel[a] - 1) * dilation[a] + 1 + extra[a]
+        target = wanted[a] if wanted else size[a] * stride[a] if auto_pad.startswith("SAME") else None
+        if target is None:
+            pads.append(begin[a])
+            output.append(natural - begin[a] - end[a])
+            continue
+        if wanted and target - natural >= stride[a]:
+            raise Rejected(
+                f"output_shape {target} on spatial axis {a} is out of reach: "
+                f"{natural + stride[a] - 1} is the largest"
+            )
+        total = max(0, natural - target)
+        pads.append(total // 2 if auto_pad == "SAME_UPPER" else total - total // 2)
+        output.append(target if wanted else natural - total)
+    return _window(kernel, stride, dilation, pads, output)
+
+
+def convolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> Window:
+    """The window of a Conv over an input of spatial `size`.  Raises Rejected."""
+    stride, dilation, begin, end, auto_pad = _common(kernel, attributes)
+    pads, output = [], []
+    for a, length in enumerate(size):
+        reach = (kernel[a] - 1) * dilation[a] + 1
+        if auto_pad.startswith("SAME"):
+            out = -(-length // stride[a])
+            total = max(0, (out - 1) * stride[a] + reach - length)
+            pads.append(total // 2 if auto_pad == "SAME_UPPER" else total - total // 2)
+            output.append(out)
+        else:
+            pads.append(begin[a])
+            output.append((length + begin[a] + end[a] - reach) // stride[a] + 1)
+    return _window(kernel, stride, dilation, pads, output)
+
+
+def _window(kernel: Sizes, stride: Sizes, dilation: Sizes, pads: list[int], output: list[int]) -> Window:
+    if any(size < 1 for size in output):
+        raise Rejected(
+            f"its output would have the spatial size {'x'.join(map(str, output))}: nothing is left"
+        )
+    return Window(kernel, stride, dilation, tuple(pads), tuple(output))
+
+
+def _common(kernel: Sizes, attributes: Mapping[str, Any]) -> tuple[Sizes, Sizes, Sizes, Sizes, str]:
+    """(stride, dilation, pads at the beginning, pads at the end, auto_pad)."""
+    rank = len(kernel)
+    stated = _numbers(attributes, "kernel_shape", rank, None, least=1)
+    if stated and stated != kernel:
+        raise Rejected(f"kernel_shape is {stated}, but the weight's kernel is {kernel}")
+    auto_pad = attributes.get("auto_pad", "NOTSET")
+    if auto_pad not in AUTO_PADS:
+        raise Rejected(f"auto_pad is {auto_pad!r}, not one of {', '.join(AUTO_PADS)}")
+    pads = _numbers(attributes, "pads", 2 * rank, 0, least=0)
+    if auto_pad != "NOTSET" and any(pads):
+        raise Rejected(f"pads {list(pads)} and auto_pad {auto_pad!r} exclude each other")
+    return (
+        _numbers(attributes, "strides", rank, 1, least=1),
+        _numbers(attributes, "dilations", rank, 1, least=1),
+        pads[:rank],
+        pads[rank:],
+        auto_pad,
+    )
+
+
+def _numbers(
+    attributes: Mapping[str, Any], name: str, count: int, default: int | None, *, least: int
+) -> Sizes:
+    """Attribute `name`, `count` numbers of at least `least`; if absent, `default` throughout, or ()."""
+    values: Sequence[int] = attributes.get(name, ())
+    if not values:
+        return () if default is None else (default,) * count
+    if len(values) != count:
+        raise Rejected(f"{name} has {len(values)} numbers, expected {count}")
+    if any(v < least for v in values):
+        raise Rejected(f"{name} is {list(values)}, but must be at least {least}")
+    return tuple(values)
