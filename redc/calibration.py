@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,56 +15,48 @@ if TYPE_CHECKING:
     import onnx
 
 Array = npt.NDArray[Any]
-BINS = 4096
+F64 = npt.NDArray[np.float64]
 RUN = 16
 """Samples run at once where the model leaves the batch open."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Range:
-    """Observed values of one tensor: the extremes, and a histogram.
+    """The values one tensor took: the smallest and largest of every sample."""
 
-    Bin i counts values in [(i - BINS/2) * width, (i + 1 - BINS/2) * width); `width` is a power
-    of two, doubled when a value falls outside (neighbouring bins merge), so the histogram does
-    not depend on the order or grouping of the samples.
-    """
-
-    low: float
-    high: float
-    width: float
-    counts: npt.NDArray[np.int64]
+    lows: F64
+    highs: F64
 
     @staticmethod
-    def of(values: Array) -> Range:
-        """The range of one array.  Raises ValueError for NaN or infinity."""
-        flat = np.asarray(values, dtype=np.float64).ravel()
-        low, high = float(flat.min()), float(flat.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
+    def of(values: Array, samples: int = 1) -> Range:
+        """The range of `samples` samples along axis 0.  Raises ValueError for NaN or infinity."""
+        rows = np.asarray(values, dtype=np.float64).reshape(samples, -1)
+        lows, highs = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
+        if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
             raise ValueError("not a number, or infinite")
-        bound = max(-low, high, 1e-30)
-        width = 2.0 ** math.ceil(math.log2(bound * 2 / BINS))
-        while not (low >= -BINS / 2 * width and high < BINS / 2 * width):
-            width *= 2
-        index = np.floor(flat / width).astype(np.int64) + BINS // 2
-        return Range(low, high, width, np.bincount(index, minlength=BINS))
+        return Range(lows, highs)
 
     def merge(self, other: Range) -> Range:
-        width = max(self.width, other.width)
-        counts = self._widen(width) + other._widen(width)
-        return Range(min(self.low, other.low), max(self.high, other.high), width, counts)
+        return Range(np.append(self.lows, other.lows), np.append(self.highs, other.highs))
 
-    def _widen(self, width: float) -> npt.NDArray[np.int64]:
-        counts: npt.NDArray[np.int64] = self.counts
-        own = self.width
-        while own < width:
-            half = BINS // 4
-            counts = np.pad(counts.reshape(-1, 2).sum(axis=1), (half, half))
-            own *= 2
-        return counts
+    def bounds(self, deviations: float) -> tuple[float, float]:
+        """The interval to give codes to, 0 included, `deviations` above the typical sample."""
+        return -_typical_extreme(-self.lows, deviations), _typical_extreme(self.highs, deviations)
 
-    @property
-    def centres(self) -> npt.NDArray[np.float64]:
-        return (np.arange(BINS) - BINS // 2 + 0.5) * self.width
+
+def _typical_extreme(extremes: F64, deviations: float) -> float:
+    """Where a new sample's largest value will probably lie.
+
+    Largest values of trained networks' samples spread like a log-normal variable, with outliers
+    that one calibration set has and the next has not.  So take the median of their logarithms
+    and go up by `deviations` times the distance from there to the 84 % quantile (one standard
+    deviation of a normal variable, unmoved by outliers).  One sample is its own extreme.
+    """
+    if extremes.min() <= 0:
+        return float(extremes.max())
+    logs = np.log(extremes)
+    middle, upper = np.quantile(logs, 0.5), np.quantile(logs, 0.8413)
+    return float(np.exp(middle + deviations * (upper - middle)))
 
 
 def observe(
@@ -90,9 +81,10 @@ def observe(
     kept = [name for name in names if name in {o.name for o in session.get_outputs()}]
     ranges: dict[str, Range] = {}
 
-    def see(name: str, value: Array) -> None:
+    def see(name: str, value: Array, count: int) -> None:
+        by_sample = value.ndim > 0 and len(value) % count == 0
         try:
-            seen = Range.of(value)
+            seen = Range.of(value, count if by_sample else 1)
         except ValueError as error:
             raise UserError(
                 f"tensor {name!r} takes a value that is {error} on a calibration sample",
@@ -104,11 +96,13 @@ def observe(
     for start in range(0, runs, at_once):
         stop = min(start + at_once, runs)
         feed = {n: samples[n][start * s[0] : stop * s[0]] for n, s in shapes.items()}
+        rows = {len(value) for value in feed.values()}
+        count = rows.pop() if len(rows) == 1 else 1
         for name, value in zip(kept, session.run(kept, feed), strict=True):
-            see(name, value)
+            see(name, value, count)
         for name in names:
             if name in feed:
-                see(name, feed[name])
+                see(name, feed[name], count)
     return ranges
 
 
