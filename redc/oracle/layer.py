@@ -37,11 +37,13 @@ TABLE_TOLERANCE = 0.75
 class LayerText:
     """What a program's text says about one crossbar layer.
 
-    `tensor` is the ONNX tensor it makes, `source` and `result` the buffers it drives from and
-    stores codes to, `weight_bits` the bits of its weights.
+    `tensor` is the ONNX tensor it makes, `held` the one whose values it drives, perhaps in
+    another shape; `source` and `result` are the buffers it drives from and stores codes to,
+    `weight_bits` the bits of its weights.
     """
 
     tensor: str
+    held: str
     source: Buffer
     result: Buffer
     weight_bits: int
@@ -101,11 +103,10 @@ class Oracle:
     def _check_source(self, chain: Chain, layer: LayerText) -> None:
         """The buffer that is driven must hold the operator's input, not another tensor."""
         wanted = chain.operator.input[0]
-        held = layer.source.tensor
-        if held is None or self.network.root(held) != self.network.root(wanted):
+        if self.network.root(layer.held) != self.network.root(wanted):
             raise OracleError(
                 f"{describe(chain.operator)} reads tensor {wanted!r}, but the layer drives from "
-                f"buffer %{layer.source.name}, which holds {held!r}"
+                f"buffer %{layer.source.name}, which holds {layer.held!r}"
             )
 
     def _requantised(
@@ -119,8 +120,7 @@ class Oracle:
             slope = np.float32(attributes(function).get("alpha", 0.01))
         elif function is not None and function.op_type == "Clip":
             bounds = self._clip_bounds(function)
-            low = max(low, _code(bounds[0], result, low))
-            high = min(high, _code(bounds[1], result, high))
+            low, high = (_code(bound, result) for bound in bounds)
         real = accumulators.astype(np.float32) * factor
         real = np.where(real < 0, real * slope, real)
         steps = np.rint(real) + np.float32(result.zero)
@@ -167,11 +167,12 @@ def _by_function(kind: str, accumulators: Int64, step: F64, result: Buffer) -> E
     return Expected(accumulators, saturated(np.rint(codes)), saturated(lowest), saturated(highest))
 
 
-def _code(real: float, result: Buffer, unbounded: int) -> int:
-    """The code of a bound of Clip; where there is no bound, `unbounded`."""
+def _code(real: float, result: Buffer) -> int:
+    """The code nearest to a bound of Clip; an end of its type where there is no bound."""
+    low, high = result.type.low, result.type.high
     if math.isinf(real):
-        return unbounded
-    return int(np.rint(real / _scale(result))) + result.zero
+        return low if real < 0 else high
+    return min(max(int(np.rint(real / _scale(result))) + result.zero, low), high)
 
 
 def _scale(buffer: Buffer) -> float:

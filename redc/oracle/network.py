@@ -49,6 +49,8 @@ class Network:
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._makers = {name: node for node in graph.node for name in node.output if name}
         self._constants: dict[str, Array | None] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        """Shapes of the tensors around reshapes; `chain` needs them where a layer holds one."""
         self.inputs = tuple(v.name for v in graph.input if v.name not in self._initializers)
         self.outputs = tuple(v.name for v in graph.output)
 
@@ -82,37 +84,46 @@ class Network:
             self._constants[tensor] = self._find_constant(tensor)
         return self._constants[tensor]
 
+    def knows(self, tensor: str) -> bool:
+        """Whether the model has a tensor of this name that is no initializer."""
+        return tensor in self._makers or tensor in self.inputs
+
     def chain(self, tensor: str) -> Chain:
         """Walk back from `tensor` to the crossbar operator behind it.
 
         Raises OracleError where anything but activation, BatchNormalization, constant Add and
-        no-ops lies between.
+        reshapes that change no shape lies between.
         """
+        passed: list[onnx.NodeProto] = []
+        at = tensor
+        while (node := self.maker(at)) is not None and not self.is_crossbar(node):
+            passed.append(node)
+            if node.op_type == "Add" and (variable := self._variable_addend(node)) is not None:
+                at = variable
+            elif node.op_type in (*RESHAPES, *ACTIVATIONS, "BatchNormalization"):
+                at = node.input[0]
+            else:
+                raise _no_layer(node, tensor)
+        if node is None:
+            raise OracleError(f"no crossbar operator of the model leads to tensor {tensor!r}")
         affine: list[onnx.NodeProto] = []
         activation: onnx.NodeProto | None = None
-        at = tensor
-        while True:
-            node = self.maker(at)
-            if node is None:
-                raise OracleError(f"no crossbar operator of the model leads to tensor {tensor!r}")
-            if self.is_crossbar(node):
-                return Chain(node, tuple(reversed(affine)), activation)
-            if node.op_type in NO_OPS:
-                at = node.input[0]
-            elif node.op_type in ACTIVATIONS and activation is None and not affine:
-                activation, at = node, node.input[0]
-            elif node.op_type == "BatchNormalization":
-                affine.append(node)
-                at = node.input[0]
-            elif node.op_type == "Add" and (variable := self._variable_addend(node)) is not None:
-                affine.append(node)
-                at = variable
+        own: tuple[int, ...] | None = None  # the operator's shape, once a reshape asks
+        changed = False
+        for after in reversed(passed):
+            if after.op_type in RESHAPES:
+                if after.op_type not in NO_OPS:
+                    own = own or self.shapes.get(after.input[0])
+                    changed = own is None or self.shapes.get(after.output[0]) != own
+            elif after.op_type in ACTIVATIONS and activation is None:
+                activation = after
+            elif after.op_type not in ACTIVATIONS and activation is None and not changed:
+                affine.append(after)
             else:
-                raise OracleError(
-                    f"{describe(node)} lies between tensor {tensor!r} and the crossbar operator "
-                    "behind it; a crossbar layer may hold only BatchNormalizations, constant Adds "
-                    "and, at its end, one activation"
-                )
+                raise _no_layer(after, tensor)
+        if changed:
+            raise _no_layer(passed[0], tensor)
+        return Chain(node, tuple(affine), activation)
 
     def is_crossbar(self, node: onnx.NodeProto) -> bool:
         """True for an operator of the four kinds whose weight is a constant."""
@@ -122,6 +133,12 @@ class Network:
             and self.constant(node.input[1]) is not None
             and self.constant(node.input[0]) is None
         )
+
+    def around_reshapes(self) -> Iterator[str]:
+        """The tensors whose `shapes` a chain may need."""
+        for node in self.model.graph.node:
+            if node.op_type in RESHAPES:
+                yield from (node.input[0], node.output[0])
 
     def crossbar_nodes(self) -> Iterator[onnx.NodeProto]:
         """Every crossbar operator that an output of the model depends on, in graph order."""
@@ -209,6 +226,13 @@ def float64(value: Array | None) -> npt.NDArray[np.float64]:
     """A constant that is known to be there, as float64."""
     assert value is not None
     return np.asarray(value, dtype=np.float64)
+
+
+def _no_layer(node: onnx.NodeProto, tensor: str) -> OracleError:
+    return OracleError(
+        f"{describe(node)} lies between tensor {tensor!r} and the crossbar operator behind it; a "
+        "crossbar layer may hold only BatchNormalizations, constant Adds and, at its end, one activation"
+    )
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:

@@ -19,7 +19,7 @@ def conv_transpose_window(node: onnx.NodeProto, size: tuple[int, ...], kernel: t
     named = attributes(node)
     stride, dilation, begin, end, auto = _common(named, len(size))
     extra = named.get("output_padding") or [0] * len(size)
-    wanted = named.get("output_shape")
+    wanted = named.get("output_shape") or None
     pads, outputs = [], []
     for axis, inputs in enumerate(size):
         full = stride[axis] * (inputs - 1) + dilation[axis] * (kernel[axis] - 1) + 1 + extra[axis]

@@ -52,7 +52,9 @@ def expect(model, x_codes, y_shape, *, bits=8, axis=1, x=None, y=None, tensor="y
     source = buffer("x", "x", x_codes.shape, **{"axis": axis, "type_": parse_type("i17"), **(x or {})})
     result = buffer("y", tensor, y_shape, **{"axis": axis, **(y or {})})
     held = np.moveaxis(x_codes, source.axis, -1)
-    return Oracle(Network(model)).expect(LayerText(tensor, source, result, bits), held, tuple(x_codes.shape))
+    return Oracle(Network(model)).expect(
+        LayerText(tensor, source.tensor, source, result, bits), held, tuple(x_codes.shape)
+    )
 
 
 def in_onnx_order(values, axis=1):
@@ -90,7 +92,10 @@ def layers(draw, op):
             for s, i, r, e in zip(stride, size, reach, attributes["output_padding"], strict=True)
         ]
         if draw(st.booleans()):
-            attributes["output_shape"] = [draw(st.integers(max(1, f - 7), f)) for f in full]
+            most = [f + s - 1 - e for f, s, e in zip(full, stride, attributes["output_padding"], strict=True)]
+            attributes["output_shape"] = [
+                draw(st.integers(max(1, f - 7), top)) for f, top in zip(full, most, strict=True)
+            ]
         shape = (groups * c, m, *kernel)
     else:
         full = [max(0, i - r) for i, r in zip(size, reach, strict=True)]
@@ -276,7 +281,7 @@ def test_codes_reach_the_operator_through_a_reshape():
     x = rng.integers(-9, 9, (2, 12))
     y = run_float(model, x)
     source = buffer("x", "x", (2, 12))
-    text = LayerText("y", source, buffer("y", "y", y.shape), 8)
+    text = LayerText("y", "x", source, buffer("y", "y", y.shape), 8)
     found = Oracle(Network(model)).expect(text, x, (2, 6, 2))
     np.testing.assert_array_equal(in_onnx_order(found.accumulators), y.astype(np.int64))
 
@@ -315,7 +320,7 @@ def test_what_cannot_be_one_layer_is_refused():
         expect(_two_layers(), np.ones((2, 3), np.int64), (2, 3), tensor="z")
     with pytest.raises(OracleError, match=r"no crossbar operator .* tensor 'x'"):
         Network(_two_layers()).chain("x")
-    text = LayerText("a", buffer("x", "x", (2, 3)), buffer("y", "a", (2, 2)), 8)
+    text = LayerText("a", "x", buffer("x", "x", (2, 3)), buffer("y", "a", (2, 2)), 8)
     with pytest.raises(OracleError, match=r"buffer %y has the shape \(2, 2\)"):
         Oracle(Network(_two_layers())).expect(text, np.ones((2, 3), np.int64), (2, 3))
 

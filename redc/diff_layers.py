@@ -1,0 +1,209 @@
+"""The layers of one run, each held against the oracle and against the float model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from isa.geometry import geometry
+from isa.program import Address, Buffer, BufferRef, Layer, Matrix, Program, walk
+from redc.diff_report import Closeness, LayerRow, Mismatch
+from redc.oracle import LayerText, Network, Oracle, OracleError, describe
+
+Array = npt.NDArray[Any]
+
+
+class Comparison:
+    """One run of a program beside the oracle and the float model.
+
+    `codes` are the buffers after the run, `accumulators` the values behind what was requantised
+    (both by buffer, in its shape), `reference` the float model's tensors by ONNX name.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        program: Program,
+        codes: Mapping[str, Array],
+        accumulators: Mapping[str, Array],
+        reference: Mapping[str, Array],
+    ) -> None:
+        self.network = network
+        self.program = program
+        self.codes = codes
+        self.accumulators = accumulators
+        self.reference = reference
+        self.oracle = Oracle(network)
+        self.copied = {
+            target.name: program.buffers[source.name]
+            for layer in program.layers
+            for instruction in walk(layer.body)
+            if instruction.mnemonic == "reshape"
+            for target, source in [instruction.operands]
+            if isinstance(target, BufferRef) and isinstance(source, BufferRef)
+        }
+        self.computed: set[str] = set()  # first outputs of the crossbar operators that have a layer
+
+    def row(self, layer: Layer, rounds: int, cycles: int) -> LayerRow:
+        """Judge one layer on the codes it was given."""
+        groups = _fired(layer)
+        trouble: str | None = None
+        mismatch: Mismatch | None = None
+        code_error: int | None = None
+        if groups:
+            try:
+                mismatch, code_error = self._check(layer)
+                trouble = str(mismatch) if mismatch else None
+            except OracleError as error:
+                trouble = str(error)
+        return LayerRow(
+            name=layer.name,
+            kind="crossbar" if groups else "vector",
+            op=layer.op,
+            nodes=layer.nodes,
+            tensor=layer.tensor,
+            mapping=layer.mapping,
+            integer_exact=trouble is None if groups else None,
+            trouble=trouble,
+            mismatch=mismatch,
+            code_error=code_error,
+            closeness=self._closeness(layer),
+            rounds=rounds if groups else None,
+            cycles=cycles,
+            arrays=sum(arrays_of(self.program, name) for name in groups) if groups else None,
+        )
+
+    def problems(self) -> list[str]:
+        """Faults that no row shows; ask after every row."""
+        missing = [
+            f"no layer of the program computes {describe(node)}"
+            for node in self.network.crossbar_nodes()
+            if node.output[0] not in self.computed
+        ]
+        copies = [
+            problem
+            for layer in self.program.layers
+            for instruction in walk(layer.body)
+            if instruction.mnemonic == "reshape"
+            and (problem := self._copy_problem(layer, *instruction.operands))
+        ]
+        return missing + copies
+
+    def _check(self, layer: Layer) -> tuple[Mismatch | None, int]:
+        """The first promise, for one crossbar layer.  Raises OracleError where it has no meaning."""
+        text = self._read(layer)
+        node = self.network.chain(text.tensor).operator
+        self.computed.add(node.output[0])
+        shape = self.reference[node.input[0]].shape
+        expected = self.oracle.expect(text, self.codes[text.source.name], shape)
+        if text.result.name not in self.accumulators:
+            raise OracleError(f"no requantised value is stored to buffer %{text.result.name}")
+        codes = self.codes[text.result.name].astype(np.int64)
+        error = int(np.abs(codes - expected.codes).max(initial=0))
+        wrong = (codes < expected.lowest) | (codes > expected.highest)
+        sums = self.accumulators[text.result.name]
+        return (
+            _mismatch("accumulators", text.result, sums, expected.accumulators, sums != expected.accumulators)
+            or _mismatch("output codes", text.result, codes, expected.codes, wrong)
+        ), error
+
+    def _closeness(self, layer: Layer) -> Closeness | None:
+        reference = self.reference.get(layer.tensor or "")
+        held = _stored(self.program, layer)
+        if reference is None or held is None or held.scale is None:
+            return None
+        codes = np.moveaxis(self.codes[held.name].astype(np.float64), -1, held.axis)
+        real = (codes - held.zero) * held.scale
+        return Closeness.of(real, reference) if real.size == reference.size else None
+
+    def _copy_problem(self, layer: Layer, target: Any, source: Any) -> str | None:
+        """A `reshape` must copy a tensor to its own other shape, in the order of the ONNX tensors."""
+        assert isinstance(target, BufferRef)
+        assert isinstance(source, BufferRef)
+        old, new = self.program.buffers[source.name], self.program.buffers[target.name]
+        before, after = (np.moveaxis(self.codes[b.name], -1, b.axis).ravel() for b in (old, new))
+        held = self._held(old)
+        named = self.network.root(new.tensor) if new.tensor and self.network.knows(new.tensor) else held
+        if named == held and np.array_equal(before, after):
+            return None
+        return f"layer {layer.name!r} copies %{old.name} to %{new.name}, but not the values of {new.tensor!r}"
+
+    def _held(self, buffer: Buffer) -> str | None:
+        """The root of the ONNX tensor whose values a buffer holds.
+
+        A buffer that only changes a layout names no tensor of the model: then it is what was
+        copied to it (and `problems` checks that the copy is one).
+        """
+        seen: set[str] = set()
+        while buffer.name not in seen:
+            seen.add(buffer.name)
+            if buffer.tensor and self.network.knows(buffer.tensor):
+                return self.network.root(buffer.tensor)
+            buffer = self.copied.get(buffer.name, buffer)
+        return None
+
+    def _read(self, layer: Layer) -> LayerText:
+        """What the text says of one crossbar layer.  Raises OracleError where it says too little."""
+        sources: dict[str, None] = {}
+        bits: set[int] = set()
+        for instruction in walk(layer.body):
+            if instruction.mnemonic == "drive":
+                band, address = instruction.operands
+                assert isinstance(band, Matrix)
+                assert isinstance(address, Address)
+                sources[address.buffer] = None
+                bits.add(self.program.crossbars[band.name].weight_type.bits)
+        result = _stored(self.program, layer)
+        if layer.tensor is None or result is None:
+            raise OracleError(f"it stores no codes of its tensor {layer.tensor!r}")
+        if len(sources) != 1 or len(bits) != 1:
+            raise OracleError(
+                f"it drives from {', '.join('%' + name for name in sources) or 'no buffer'} "
+                f"with weights of {', '.join(map(str, sorted(bits)))} bits; expected one of each"
+            )
+        source = self.program.buffers[next(iter(sources))]
+        held = self._held(source)
+        if held is None:
+            raise OracleError(f"buffer %{source.name}, which it drives from, holds no tensor of the model")
+        return LayerText(layer.tensor, held, source, result, bits.pop())
+
+
+def _stored(program: Program, layer: Layer) -> Buffer | None:
+    """The buffer of the layer's tensor, if the layer writes it."""
+    for instruction in walk(layer.body):
+        target = instruction.operands[0]
+        if instruction.mnemonic in ("store", "reshape") and isinstance(target, Address | BufferRef):
+            name = target.buffer if isinstance(target, Address) else target.name
+            if program.buffers[name].tensor == layer.tensor:
+                return program.buffers[name]
+    return None
+
+
+def _fired(layer: Layer) -> list[str]:
+    groups: dict[str, None] = {}
+    for instruction in walk(layer.body):
+        if instruction.mnemonic == "fire":
+            group = instruction.operands[0]
+            assert isinstance(group, Matrix)
+            groups[group.name] = None
+    return list(groups)
+
+
+def arrays_of(program: Program, crossbar: str) -> int:
+    """Physical arrays of one crossbar group."""
+    group = program.crossbars[crossbar]
+    return group.count * geometry(group, program.target).arrays
+
+
+def _mismatch(
+    what: Literal["accumulators", "output codes"], buffer: Buffer, got: Array, expected: Array, differ: Array
+) -> Mismatch | None:
+    count = int(np.count_nonzero(differ))
+    if not count:
+        return None
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(differ)), differ.shape))
+    place = f"%{buffer.name}{list(index)}"
+    return Mismatch(what, count, differ.size, place, int(got[index]), int(expected[index]))
