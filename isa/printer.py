@@ -88,8 +88,8 @@ def commented(code: str, comment: str | None) -> str:
     """`code ; comment`, on one line."""
     if comment is None:
         return code
-    comment = " ".join(comment.splitlines()).strip()
-    text = f"; {comment}" if comment else ";"
+    comment = " ".join(comment.splitlines()).rstrip()
+    text = f";{comment}" if comment[:1] in ("", " ", ";") else f"; {comment}"
     return f"{code:<{COMMENT_COLUMN - 2}}  {text}" if code.strip() else code + text
 
 
@@ -215,4 +215,4 @@ _COMMENT = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*")*;(.*)', re.DOTALL)
 def _comment(line: str) -> str | None:
     """What stands behind the `;`, if there is one outside of strings."""
     found = _COMMENT.match(line)
-    return found[1].strip() if found else None
+    return found[1].rstrip() if found else None
