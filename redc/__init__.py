@@ -12,15 +12,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from redc.compiler import AssumedInputs, compile
+    from redc.compiler import compile
     from redc.diff import Report, diff
-    from redc.errors import UserError
+    from redc.errors import AssumedInputs, UserError
 
 __version__ = "0.1.0"
 __all__ = ["AssumedInputs", "Report", "UserError", "__version__", "compile", "diff"]
 
 _HOME = {
-    "AssumedInputs": "redc.compiler",
+    "AssumedInputs": "redc.errors",
     "compile": "redc.compiler",
     "diff": "redc.diff",
     "Report": "redc.diff",

@@ -128,9 +128,7 @@ def check_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, 
             )
 
 
-def seeded_samples(
-    shapes: Mapping[str, tuple[int, ...]], count: int = 16, seed: int = 0
-) -> dict[str, Array]:
+def seeded_samples(shapes: Mapping[str, tuple[int, ...]], count: int = 16, seed: int = 0) -> dict[str, Array]:
     """Standard normal samples: what is assumed of an input that nobody described."""
     rng = np.random.default_rng(seed)
     return {
@@ -142,9 +140,7 @@ def seeded_samples(
 def _open_batches(model: onnx.ModelProto) -> bool:
     """Whether every input leaves axis 0 open."""
     constants = {tensor.name for tensor in model.graph.initializer}
-    dims = [
-        i.type.tensor_type.shape.dim for i in model.graph.input if i.name not in constants
-    ]
+    dims = [i.type.tensor_type.shape.dim for i in model.graph.input if i.name not in constants]
     return all(d and d[0].WhichOneof("value") != "dim_value" for d in dims)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from redc import __version__
+from runtime.options import add_engine_arguments, add_run_arguments
 
 MAPPINGS = ("pixel-wise", "zero-padding", "padding-free")
 PASSES = ("import", "fold", "fuse", "quantise", "decompose", "schedule", "place", "allocate")
@@ -51,18 +52,21 @@ def shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def bits(text: str) -> int:
+    """2 to 16."""
     if not text.isdecimal() or not 2 <= int(text) <= 16:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bits from 2 to 16")
     return int(text)
 
 
 def positive(text: str) -> int:
+    """A whole number from 1 up."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
     return int(text)
 
 
 def parser() -> Parser:
+    """Every command and option."""
     top = Parser(
         prog="redc",
         description="Compile ONNX models to ReRAM crossbar programs, run them, and check them "
@@ -104,8 +108,7 @@ def parser() -> Parser:
         "  redc run face.red --count-only\n"
         "  redc run tests/golden/deconv2x2.red --input x.npz --engine step --trace",
     )
-    sub.add_argument("program", metavar="PROG.red")
-    add_run_options(sub)
+    add_run_arguments(sub)
 
     sub = add(
         "diff",
@@ -115,13 +118,17 @@ def parser() -> Parser:
         "  redc diff net.onnx --program net.red --json",
     )
     add_model(sub)
-    sub.add_argument("--input", metavar="IN.npz", help="inputs by ONNX name; default: samples, see redc models")
+    sub.add_argument(
+        "--input", metavar="IN.npz", help="inputs by ONNX name; default: samples, see redc models"
+    )
     sub.add_argument("--program", metavar="PROG.red", help="check this program instead of compiling one")
     sub.add_argument("--min-sqnr", metavar="DB", type=float, help="outputs below this fail (default: none)")
-    add_engine_options(sub)
+    add_engine_arguments(sub)
     add_compile_options(sub)
 
-    sub = add("check", "verify a program: syntax, addresses, registers, overflow, data", "  redc check net.red")
+    sub = add(
+        "check", "verify a program: syntax, addresses, registers, overflow, data", "  redc check net.red"
+    )
     sub.add_argument("program", metavar="PROG.red")
 
     sub = add(
@@ -140,16 +147,22 @@ def parser() -> Parser:
 
 
 def add_model(sub: argparse.ArgumentParser) -> None:
+    """The model to work on."""
     sub.add_argument("model", metavar="MODEL", help="an .onnx file, or a name from `redc models`")
 
 
 def add_compile_options(sub: argparse.ArgumentParser) -> None:
+    """The options of `redc.compile`."""
     group = sub.add_argument_group("compiling")
-    group.add_argument("--target", metavar="T", default="red-65nm", help="a target or a TOML file (default: %(default)s)")
+    group.add_argument(
+        "--target", metavar="T", default="red-65nm", help="a target or a TOML file (default: %(default)s)"
+    )
     group.add_argument(
         "--mapping", choices=MAPPINGS, default="pixel-wise", help="of ConvTranspose (default: %(default)s)"
     )
-    group.add_argument("--fold", metavar="F", type=positive, default=1, help="kernel pixels per array (default: 1)")
+    group.add_argument(
+        "--fold", metavar="F", type=positive, default=1, help="kernel pixels per array (default: 1)"
+    )
     group.add_argument("--weight-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
     group.add_argument("--input-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
     group.add_argument(
@@ -162,23 +175,6 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         help="show the graph after a pass: " + ", ".join(PASSES),
     )  # fmt: skip
     group.add_argument("--verify-each", action="store_true", help="verify the graph after every pass")
-
-
-def add_engine_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
-    sub.add_argument(
-        "--fidelity", choices=("exact", "adc", "analog"), default="exact",
-        help="default: %(default)s (adc and analog come with a later release)",
-    )  # fmt: skip
-    sub.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise to come (default: 0)")
-
-
-def add_run_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--input", metavar="IN.npz", help="float arrays by ONNX input name")
-    sub.add_argument("--output", metavar="OUT.npz", help="where the outputs go")
-    add_engine_options(sub)
-    sub.add_argument("--count-only", action="store_true", help="count cycles and events, compute no values")
-    sub.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isa.diagnostics import ProgramError
-from redc.errors import InternalError, UserError, did_you_mean
+from redc.errors import AssumedInputs, InternalError, UserError
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def report_errors(errors: list[Document], text: str, *, json: bool) -> int:
 
 
 def print_document(document: Mapping[str, Any]) -> None:
+    """The one document of a --json command."""
     print(json_.dumps(document, indent=1, ensure_ascii=False))
 
 
@@ -67,25 +68,28 @@ def print_document(document: Mapping[str, Any]) -> None:
 def _own_warnings() -> Iterator[None]:
     """Our own warnings as one line each on standard error."""
 
-    def show(message: Warning | str, *rest: object) -> None:
-        print(f"warning: {message}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", AssumedInputs)
+        try:
+            yield
+        finally:
+            for warning in caught:
+                if issubclass(warning.category, AssumedInputs):
+                    print(f"warning: {warning.message}", file=sys.stderr)
 
 
 # ---------------------------------------------------------------- compile
 
 
 def compile_command(options: argparse.Namespace) -> int:
+    """`redc compile`."""
     from isa.files import save
-    from redc.progress import Progress
+    from runtime.progress import progress
 
     output = Path(options.output) if options.output else default_output(options.model)
     if output.suffix != ".red":
         raise UserError(f"{str(output)!r} does not end in .red", place="--output", hint=f"{output}.red")
-    with Progress(f"compiling {options.model}"):
+    with progress(f"compiling {options.model}"):
         compiled, shown = _compile(options)
     save(compiled.program, output, compiled.comments)
     program = compiled.program
@@ -106,7 +110,13 @@ def compile_command(options: argparse.Namespace) -> int:
                 "lines": text.count("\n"),
                 "arrays": sum(arrays.values()),
                 "layers": [
-                    {"name": x.name, "op": x.op, "mapping": x.mapping, "nodes": list(x.nodes), "tensor": x.tensor}
+                    {
+                        "name": x.name,
+                        "op": x.op,
+                        "mapping": x.mapping,
+                        "nodes": list(x.nodes),
+                        "tensor": x.tensor,
+                    }
                     for x in program.layers
                 ],
                 "ir": shown,
@@ -152,7 +162,7 @@ def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
 def _samples(path: str | None) -> Mapping[str, Any] | None:
     if path is None:
         return None
-    from runtime.command import read_npz
+    from runtime.npz import read_npz
 
     return read_npz(path, "--calibrate")
 
@@ -161,20 +171,24 @@ def _samples(path: str | None) -> Mapping[str, Any] | None:
 
 
 def run_program(options: argparse.Namespace) -> int:
+    """`redc run`: the same as `python -m runtime`."""
     from runtime.command import run_command as run
 
     return run(options)
 
 
 def diff_command(options: argparse.Namespace) -> int:
+    """`redc diff`: 1 where a promise is broken."""
     from redc.diff import diff
-    from redc.progress import Progress
-    from runtime.command import read_npz
+    from runtime.npz import read_npz
+    from runtime.progress import progress
 
     compiling: dict[str, Any] = {}
     given = {"target", "mapping", "fold", "weight_bits", "input_bits"}
     if options.program:
-        changed = [f"--{key.replace('_', '-')}" for key in sorted(given) if getattr(options, key) != DEFAULTS[key]]
+        changed = [
+            f"--{key.replace('_', '-')}" for key in sorted(given) if getattr(options, key) != DEFAULTS[key]
+        ]
         changed += ["--shape"] * bool(options.shape) + ["--calibrate"] * bool(options.calibrate)
         if changed:
             raise UserError(
@@ -188,7 +202,7 @@ def diff_command(options: argparse.Namespace) -> int:
             compiling["shapes"] = dict(options.shape)
         if options.calibrate:
             compiling["calibrate"] = _samples(options.calibrate)
-    with Progress(f"checking {options.model}"):
+    with progress(f"checking {options.model}"):
         report = diff(
             options.model,
             program=options.program,
@@ -213,6 +227,7 @@ DEFAULTS = {"target": "red-65nm", "mapping": "pixel-wise", "fold": 1, "weight_bi
 
 
 def check_command(options: argparse.Namespace) -> int:
+    """`redc check`."""
     from isa import load, verify
 
     program = load(options.program)
@@ -240,14 +255,15 @@ def _instructions(body: Any) -> Iterator[object]:
 
 
 def fmt_command(options: argparse.Namespace) -> int:
+    """`redc fmt`."""
     from isa import format_text
-    from isa.files import read_text, write_text
+    from isa.files import read_text, write_files
 
     before = read_text(options.program)
     after = format_text(before, options.program)
     changed = before != after
     if changed and not options.check:
-        write_text(options.program, after)
+        write_files([(Path(options.program), after.encode())])
     if options.json:
         print_document({"schema": 1, "program": options.program, "changed": changed})
     elif changed:
@@ -259,32 +275,34 @@ def fmt_command(options: argparse.Namespace) -> int:
 
 
 def targets_command(options: argparse.Namespace) -> int:
-    from isa import load_target, target_names
-    from isa.targets import describe_target
+    """`redc targets [NAME]`."""
+    from isa.targets import FIELDS, load_target_file, target_names
 
-    if options.name:
-        target = load_target(options.name)
-        if options.json:
-            print_document({"schema": 1, "target": {k: getattr(target, k) for k in TARGET_FIELDS}})
-        else:
-            print(describe_target(options.name))
-        return 0
+    names = [options.name] if options.name else list(target_names())
+    files = [load_target_file(name) for name in names]
     if options.json:
-        rows = [{k: getattr(load_target(n), k) for k in TARGET_FIELDS} for n in target_names()]
-        print_document({"schema": 1, "targets": rows})
+        rows = [
+            {"name": f.target.name, "description": f.description, "digest": f.target.digest}
+            | {key: getattr(f.target, key) for key in FIELDS}
+            for f in files
+        ]
+        print_document({"schema": 1, "target": rows[0]} if options.name else {"schema": 1, "targets": rows})
+    elif options.name:
+        file = files[0]
+        print(f"{file.target.name}: {file.description}\n")
+        for key, field in FIELDS.items():
+            value = getattr(file.target, key)
+            print(f"{key:<9} {'any' if value is None else value!s:<13} {field.doc}")
+            print(f"{'':<24}source: {file.sources.get(key, 'none given')}")
     else:
-        for name in target_names():
-            print(describe_target(name, brief=True))
+        width = max(map(len, names))
+        for file in files:
+            print(f"{file.target.name:<{width}}  {file.description}")
     return 0
 
 
-TARGET_FIELDS = (
-    "name", "digest", "rows", "columns", "arrays", "cell", "encoding", "pair", "dac", "adc", "share",
-    "adders", "vector", "read", "write",
-)  # fmt: skip
-
-
 def models_command(options: argparse.Namespace) -> int:
+    """`redc models`."""
     import models
 
     entries = models.describe()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from isa.program import Program, Target
 from redc.backend.emit import emit
 from redc.calibration import Range, observe, seeded_samples
-from redc.errors import InternalError
+from redc.errors import AssumedInputs, InternalError
 from redc.frontend import import_graph, load_model
 from redc.ir.graph import Graph
 from redc.ir.verify import verify_graph
@@ -27,10 +27,6 @@ Array = npt.NDArray[Any]
 CALIBRATION_SAMPLES = 64
 
 
-class AssumedInputs(UserWarning):
-    """Nobody said what the model's inputs look like, so a distribution was assumed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A program, and comments for its text by id of instruction."""
@@ -40,7 +36,7 @@ class Compiled:
     graph: Graph
 
 
-def compile(  # noqa: A001  (the word the field uses; `redc.compile` is how it is called)
+def compile(
     model: str | Path | onnx.ModelProto,
     *,
     target: str | Path | Target = "red-65nm",

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from redc.progress import Progress
+from runtime.progress import progress
 
 NAME = "dcgan_face64"
 FACES = 8
 CALIBRATION, SHOWN = 0, 1  # seeds of default_rng
 SAMPLES = 64
-AMPLIFY = 8
+AMPLIFY = 16
 
 Faces = npt.NDArray[np.float32]  # [count, 3, 64, 64] in [-1, 1]
 
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     assert inputs is not None  # the zoo knows this model
     z = inputs["z"]
 
-    with Progress(f"compiling {NAME}"):
+    with progress(f"compiling {NAME}"):
         program = redc.compile(
             model,
             target="red-65nm",
@@ -87,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             calibrate=models.samples(NAME, SAMPLES, CALIBRATION),
         )
         isa.save(program, listing)
-    with Progress("running the program"):
+    with progress("running the program"):
         got = runtime.load(isa.load(listing)).run({"z": z}).outputs["image"]
-    with Progress("comparing with onnxruntime"):
+    with progress("comparing with onnxruntime"):
         report = redc.diff(model, program=program, inputs={"z": z})
         wanted = in_float(model, z)
     draw(faces_file, wanted, got, report.outputs[0].sqnr_db)

@@ -64,6 +64,10 @@ class InternalError(Exception):
         )
 
 
+class AssumedInputs(UserWarning):
+    """Nobody said what the model's inputs look like, so a distribution was assumed."""
+
+
 def raise_all(errors: Sequence[UserError]) -> None:
     """Raise `errors` as one exception; do nothing if there are none."""
     if len(errors) == 1:

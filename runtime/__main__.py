@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from isa.diagnostics import ProgramError
-from runtime.command import add_run_arguments, run_command
+from runtime.command import run_command
 from runtime.errors import InputError
+from runtime.options import add_run_arguments
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m runtime", description="Run a RED program on the interpreter.", allow_abbrev=False
     )
     add_run_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     options = parser.parse_args(arguments)
     try:
         return run_command(options)

@@ -21,33 +21,11 @@ from runtime.progress import progress
 from runtime.report import table
 from runtime.result import Loaded, Result, check_fidelity
 
-__all__ = ["add_run_arguments", "read_npz", "run_command", "write_npz"]
-
 SMALL = 64
 """Outputs of up to so many values are printed."""
 
 TRACED_VALUES = 12
 """Values of a vector that a trace line shows."""
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `run`."""
-    parser.add_argument("program", metavar="PROG.red")
-    parser.add_argument("--input", metavar="IN.npz", help="float arrays by ONNX input name")
-    parser.add_argument("--output", metavar="OUT.npz", help="where the outputs go")
-    parser.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
-    parser.add_argument(
-        "--fidelity",
-        choices=("exact", "adc", "analog"),
-        default="exact",
-        help="default: %(default)s (adc and analog come with a later release)",
-    )
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise to come (default: 0)")
-    parser.add_argument(
-        "--count-only", action="store_true", help="count cycles and events, compute no values"
-    )
-    parser.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run_command(options: argparse.Namespace) -> int:

@@ -280,9 +280,7 @@ class _ProductPart:
         weights: Array,
     ) -> None:
         self.groups, self.taps = crossbar.groups, len(taps)
-        self.product: Product = make_product(
-            weights, buffer.type.low, buffer.type.high, buffer.zero
-        )
+        self.product: Product = make_product(weights, buffer.type.low, buffer.type.high, buffer.zero)
         self.gather = Gather(iterations, buffer, taps, self.product.operand)
         itemsize = self.product.operand.dtype.itemsize
         self.cost = self.taps * crossbar.rows * itemsize * (2 if self.groups > 1 else 1)
@@ -337,6 +335,6 @@ def _products(
 
 
 def _narrow(weights: Array) -> Array:
-    if weights.size and -128 <= weights.min() and weights.max() <= 127:
+    if weights.size and weights.min() >= -128 and weights.max() <= 127:
         return weights.astype(np.int8)
     return weights

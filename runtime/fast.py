@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from runtime.engine import Execution
 from runtime.evaluate import Evaluator, Iterations, Rows, Sources, evaluator
 from runtime.machine import Memory
 from runtime.step import StepEngine
-from runtime.symbols import Apply, Block, Expression, Store, divided, nest_stores, shape_of
+from runtime.symbols import Apply, Block, Expression, Load, Store, divided, nest_stores, shape_of
 
 CHUNK_BYTES = 4 << 20
 """Working memory of one evaluation: iterations are taken so many at a time."""
@@ -147,9 +147,7 @@ def _batches(program: Program, block: Block) -> Iterator[tuple[tuple[str, bool],
             buffer = program.buffers[first.target.buffer]
             count_ = len(iterations.numbers)
             work = evaluator(program, iterations, [s.value for _, s in members], buffer.vector)
-            targets = np.stack(
-                [iterations.rows(s.target, buffer, 0, count_) for _, s in members], axis=1
-            )
+            targets = np.stack([iterations.rows(s.target, buffer, 0, count_) for _, s in members], axis=1)
             positions = np.array([position for position, _ in members], np.intp)
             order = iterations.numbers[:, None] * len(block.stores) + positions
             yield (buffer.name, first.accumulate), Batch(count_, work, targets, order)
@@ -177,11 +175,9 @@ def _classes(program: Program, block: Block) -> Iterator[Iterations]:
 
 def _without_inserted(program: Program, value: Expression, iterations: Iterations) -> Expression:
     """Drop the products that read an inserted zero in every iteration of the class."""
-    from dataclasses import replace
-
     if isinstance(value, Apply):
         return replace(value, argument=_without_inserted(program, value.argument, iterations))
-    if not hasattr(value, "pieces"):
+    if isinstance(value, Load):
         return value
     count_ = len(iterations.numbers)
     kept = []
@@ -191,9 +187,7 @@ def _without_inserted(program: Program, value: Expression, iterations: Iteration
         if source not in reads:
             divides = any(index.divisor > 1 for index in source.indices)
             buffer = program.buffers[source.buffer]
-            reads[source] = not divides or bool(
-                (iterations.rows(source, buffer, 0, count_) >= 0).any()
-            )
+            reads[source] = not divides or bool((iterations.rows(source, buffer, 0, count_) >= 0).any())
         if reads[source]:
             kept.append(piece)
     others = tuple(_without_inserted(program, other, iterations) for other in value.others)
@@ -204,13 +198,9 @@ class Write:
     """All stores of a nest into one buffer: results in the order they were computed, then one
     permutation into the buffer.  Where two meet in one row, the later one stays."""
 
-    def __init__(
-        self, name: str, vector: int, rows: int, batches: Sequence[Batch], watch: bool
-    ) -> None:
+    def __init__(self, name: str, vector: int, rows: int, batches: Sequence[Batch], watch: bool) -> None:
         self.name, self.vector, self.batches, self.watch = name, vector, batches, watch
-        self.starts = list(
-            itertools.accumulate((b.targets.size for b in batches), initial=0)
-        )
+        self.starts = list(itertools.accumulate((b.targets.size for b in batches), initial=0))
         targets = np.concatenate([b.targets.ravel() for b in batches])
         order = np.concatenate([b.order.ravel() for b in batches])
         self.source = _last_writers(targets, order, rows)
@@ -219,8 +209,8 @@ class Write:
         self.rows = None if self.all_written else np.flatnonzero(written)
         if self.rows is not None:
             self.source = self.source[self.rows]
-        self.in_place = self.all_written and len(targets) == rows and np.array_equal(
-            self.source, np.arange(rows)
+        self.in_place = (
+            self.all_written and len(targets) == rows and np.array_equal(self.source, np.arange(rows))
         )
 
     def run(self, memory: Memory, sources: Sources) -> None:

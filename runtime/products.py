@@ -44,9 +44,10 @@ class Product(Protocol):
     bound  no partial sum, in any order, exceeds it in magnitude
     """
 
-    operand: Operand
-    bound: int
-
+    @property
+    def operand(self) -> Operand: ...
+    @property
+    def bound(self) -> int: ...
     def __call__(self, left: Array) -> Array: ...
 
 

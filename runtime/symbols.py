@@ -13,16 +13,13 @@ from dataclasses import dataclass
 
 from isa.program import (
     Address,
-    BufferRef,
     ConstRef,
     Instruction,
     Loop,
     Matrix,
-    Node,
     Operand,
     Program,
     Register,
-    walk,
 )
 
 
@@ -230,5 +227,3 @@ def shape_of(value: Expression) -> object:
 
 def _seat(piece: Piece) -> tuple[str, Address]:
     return (piece.matrix.name, piece.source)
-
-

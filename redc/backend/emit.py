@@ -68,7 +68,8 @@ class _Emitter:
 
     def _buffer(self, tensor: Tensor) -> Buffer:
         codes = tensor.codes
-        assert codes is not None and tensor.buffer is not None
+        assert codes is not None
+        assert tensor.buffer is not None
         return Buffer(
             name=tensor.buffer,
             kind="input"
@@ -101,9 +102,7 @@ class _Emitter:
         mapping = None
         if isinstance(op, ReshapeOp):
             source, target = self._name(op.input), self._name(op.output)
-            body: tuple[Node, ...] = (
-                Instruction("reshape", (BufferRef(target), BufferRef(source))),
-            )
+            body: tuple[Node, ...] = (Instruction("reshape", (BufferRef(target), BufferRef(source))),)
         elif isinstance(op, VectorOp):
             body = self._vector(op)
         else:
@@ -118,7 +117,8 @@ class _Emitter:
 
     def _vector(self, op: VectorOp) -> tuple[Node, ...]:
         """Load every input, scale it to the common step, add, finish."""
-        assert op.multipliers is not None and op.bias_codes is not None
+        assert op.multipliers is not None
+        assert op.bias_codes is not None
         word = self.names[op.name]
         shape = self.graph.tensors[op.output].buffer_shape
         loops: Loops = [(f"d{axis}", count) for axis, count in enumerate(shape[:-1])]
@@ -128,8 +128,7 @@ class _Emitter:
         for number, (tensor, factor) in enumerate(zip(op.inputs, op.multipliers, strict=True)):
             source = self.graph.tensors[tensor].buffer_shape
             indices = tuple(
-                Affine() if size == 1 else index
-                for size, index in zip(source[:-1], own, strict=True)
+                Affine() if size == 1 else index for size, index in zip(source[:-1], own, strict=True)
             )
             register = Register(number)
             constant = self._constant(f"{word}.factor{number}", factor)
@@ -145,7 +144,8 @@ class _Emitter:
 
     def _crossbar(self, op: CrossbarOp, table: Schedule) -> tuple[Node, ...]:
         """The rounds of one layer; where outputs overlap, then the nest that finishes them."""
-        assert op.place is not None and op.bias_codes is not None
+        assert op.place is not None
+        assert op.bias_codes is not None
         word = self.names[op.name]
         crossbar = crossbar_of(self.graph, op, word, op.place)
         self.crossbars[word] = crossbar
@@ -176,9 +176,7 @@ class _Emitter:
             *_nest([*around, *pixels], closing),
         )
 
-    def _rounds(
-        self, op: CrossbarOp, table: Schedule, place: _Addresses, bias: list[Operand]
-    ) -> list[Node]:
+    def _rounds(self, op: CrossbarOp, table: Schedule, place: _Addresses, bias: list[Operand]) -> list[Node]:
         """Every turn of one block: drive, fire, add up; finish an output after its last turn."""
         target = self._name(op.output)
         last = {seat.writes: seat.turn for seat in sorted(table.placements, key=lambda s: s.turn)}
@@ -228,9 +226,7 @@ class _Emitter:
         body.append(Instruction("fire", (Matrix(word),)))
         return body
 
-    def _products(
-        self, op: CrossbarOp, table: Schedule, turn: int
-    ) -> dict[tuple[Line, ...], list[Operand]]:
+    def _products(self, op: CrossbarOp, table: Schedule, turn: int) -> dict[tuple[Line, ...], list[Operand]]:
         """The column bands that feed each output pixel in one turn, each once."""
         found: dict[tuple[Line, ...], dict[Operand, None]] = {}
         for seat in table.placements:

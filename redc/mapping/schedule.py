@@ -144,9 +144,7 @@ def zero_padding(problem: Problem, fold: int) -> Schedule:
                 row_band=band,
                 column_band=0,
                 turn=0,
-                reads=tuple(
-                    Line(1, -e, s) for e, s in zip(pixel.reach, problem.stride, strict=True)
-                ),
+                reads=tuple(Line(1, -e, s) for e, s in zip(pixel.reach, problem.stride, strict=True)),
                 writes=own,
             )
             for band, pixel in enumerate(problem.pixels)

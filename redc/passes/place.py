@@ -44,7 +44,9 @@ def place_on_arrays(graph: Graph, context: Context) -> Graph:
 def crossbar_of(graph: Graph, op: CrossbarOp, name: str, place: int) -> Crossbar:
     """The declaration of `op`'s matrix group."""
     table, codes = op.schedule, graph.tensors[op.input].codes
-    assert table is not None and codes is not None and op.weight_bits is not None
+    assert table is not None
+    assert codes is not None
+    assert op.weight_bits is not None
     crossbar = Crossbar(
         name=name,
         index_shape=table.index_shape,

@@ -1,0 +1,29 @@
+"""The options of `run`, for both command lines; imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Everything `run` takes, but --json, which every command has."""
+    parser.add_argument("program", metavar="PROG.red")
+    parser.add_argument("--input", metavar="IN.npz", help="float arrays by ONNX input name")
+    parser.add_argument("--output", metavar="OUT.npz", help="where the outputs go")
+    add_engine_arguments(parser)
+    parser.add_argument(
+        "--count-only", action="store_true", help="count cycles and events, compute no values"
+    )
+    parser.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """How a program is executed."""
+    parser.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
+    parser.add_argument(
+        "--fidelity",
+        choices=("exact", "adc", "analog"),
+        default="exact",
+        help="default: %(default)s (adc and analog come with a later release)",
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise to come (default: 0)")
