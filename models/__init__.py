@@ -24,11 +24,16 @@ __all__ = ["Entry", "UnknownModel", "default_shapes", "describe", "load", "names
 
 
 class UnknownModel(LookupError):
-    """No model has this name.  `suggestions` are names that look like it, best first."""
+    """No model has this name.
+
+    `suggestions` are names that look like it, best first; `reason` says what is wrong with a name
+    whose part before the `@` is known, else it is empty.
+    """
 
     def __init__(self, name: str, suggestions: tuple[str, ...], reason: str = "") -> None:
         self.name = name
         self.suggestions = suggestions
+        self.reason = reason
         hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
         super().__init__(f"no model is called {name!r}{': ' + reason if reason else ''}{hint}")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
@@ -34,7 +35,7 @@ def load_model(
     if isinstance(source, str):
         if resolve is None and names is None and find_spec("models"):
             shelf = import_module("models")
-            resolve, names = shelf.load, shelf.names
+            resolve, names = _of_shelf(shelf), shelf.names
         model = resolve(source) if resolve else None
         if model is not None:
             return model
@@ -43,6 +44,21 @@ def load_model(
     known = tuple(names()) if names else ()
     hint = did_you_mean(str(source), known) or (f"known models: {', '.join(known)}" if known else None)
     raise UserError("there is no such file, nor a model of that name", place=str(source), hint=hint)
+
+
+def _of_shelf(shelf: Any) -> Resolve:
+    """`models.load`, None for a name it does not have; a known name misused says so."""
+
+    def resolve(name: str) -> onnx.ModelProto | None:
+        try:
+            model: onnx.ModelProto = shelf.load(name)
+        except shelf.UnknownModel as error:
+            if error.reason:
+                raise UserError(error.reason, place=name) from error
+            return None
+        return model
+
+    return resolve
 
 
 def _is_file(path: Path) -> bool:
