@@ -46,10 +46,10 @@ def deconvolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> 
             pads.append(begin[a])
             output.append(natural - begin[a] - end[a])
             continue
-        if wanted and target - natural >= stride[a]:
+        largest = natural - extra[a] + stride[a] - 1  # one more would belong to another input size
+        if wanted and target > largest:
             raise Rejected(
-                f"output_shape {target} on spatial axis {a} is out of reach: "
-                f"{natural + stride[a] - 1} is the largest"
+                f"output_shape {target} on spatial axis {a} is out of reach: {largest} is the largest"
             )
         total = max(0, natural - target)
         pads.append(total // 2 if auto_pad == "SAME_UPPER" else total - total // 2)

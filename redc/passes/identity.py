@@ -18,7 +18,7 @@ def remove_identities(graph: Graph) -> Graph:
     """
     step: Graph | None = graph
     while step is not None:
-        graph, step = step, _joined(step) or _without_one(step)
+        graph, step = step, _without_one(step) or _joined(step)
     return graph
 
 
@@ -30,7 +30,9 @@ def _joined(graph: Graph) -> Graph | None:
         if not (isinstance(second, ReshapeOp) and isinstance(first, ReshapeOp)):
             continue
         if graph.feeds_only(first.output, second):
-            joined = replace(second, input=first.input, nodes=(*first.nodes, *second.nodes))
+            known = first if second.op == "Relayout" else second  # the model's own operator
+            nodes = (*first.nodes, *second.nodes)
+            joined = replace(known, input=first.input, output=second.output, nodes=nodes)
             return _rewritten(graph, {second.name: joined}, {first.name}, {first.output})
     return None
 
