@@ -64,8 +64,11 @@ def diff(
     network = Network(proto)
     notes: list[str] = []
     if program is None:
-        if inputs is None and "shapes" not in options:
+        if inputs is not None:
+            options.setdefault("calibrate", inputs)
+        elif "shapes" not in options:
             inputs = _known_samples(model, network, seed)
+            notes += [_samples_note(model, seed)] if inputs is not None else []
         program = _compiled(model, network, inputs, options)
     elif options:
         raise UserError(
@@ -126,7 +129,7 @@ def _compiled(
     inputs: Mapping[str, Array] | None,
     options: dict[str, Any],
 ) -> Program:
-    """Compile for the shapes of `inputs`; calibrate on them where the user gave nothing else."""
+    """Compile for the shapes of `inputs`, where the file leaves them open and no option says."""
     from redc.compiler import compile as compile_model
 
     if inputs is not None:
@@ -151,10 +154,14 @@ def _inputs_for(
 
         samples = models.samples(model, max(shape[0] for shape in shapes.values()), seed + 1)
         if samples is not None and {n: v.shape for n, v in samples.items()} == shapes:
-            return samples, f"inputs: samples of {model}, default_rng({seed + 1})"
+            return samples, _samples_note(model, seed)
     rng = np.random.default_rng(seed + 1)
     drawn = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
     return drawn, f"inputs: standard normal, default_rng({seed + 1})"
+
+
+def _samples_note(model: object, seed: int) -> str:
+    return f"inputs: samples of {model}, default_rng({seed + 1})"
 
 
 def _check_doors(network: Network, program: Program) -> None:
