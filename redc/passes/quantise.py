@@ -31,6 +31,9 @@ from redc.passes.tables import SATURATING, build_table
 ZERO_CHANNEL_SCALE = np.float32(2.0**-16)
 """Weight scale of a channel that holds only zeros: it just has to carry the bias."""
 
+NOTHING = 1e-20
+"""Below this a tensor's extent is rounding noise of float32, and its scale would overflow."""
+
 
 def quantise(graph: Graph, context: Context) -> Graph:
     """Choose codes for every tensor, quantise weights and biases, derive requantisation.
@@ -55,9 +58,7 @@ def quantise(graph: Graph, context: Context) -> Graph:
             ops.append(_crossbar(op, codes, context.options.weight_bits))
         else:
             ops.append(_vector(op, codes))
-    tensors = {
-        name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()
-    }
+    tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
     return replace(graph, tensors=tensors, ops=tuple(ops))
 
 
@@ -94,7 +95,8 @@ def deviations(bits: int) -> float:
 
 
 def _scale(extent: float, steps: int) -> float:
-    return round_scale(max(extent, 1e-30) / steps)
+    """One step of `steps` over `extent`; a tensor that is zero, or all but, counts as 1.0 wide."""
+    return round_scale((extent if extent > NOTHING else 1.0) / steps)
 
 
 def _range(ranges: Mapping[str, Range], tensor: str) -> Range:

@@ -1,0 +1,208 @@
+"""Every mapping computes every deconvolution, to the last bit, in the rounds it promises."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import isa
+import models
+import redc
+import runtime
+from isa.program import Program
+from redc.mapping.check import MappingError, check
+from redc.mapping.formula import kernel_pixels
+from redc.mapping.schedule import DECONVOLUTION_MAPPINGS, Line, Problem, pixel_wise
+from redc.passes.context import Options
+from tests.redc.layers import deconvolution, deconvolutions, feed
+
+MAPPINGS: list[dict[str, Any]] = [
+    {"mapping": "pixel-wise"},
+    {"mapping": "pixel-wise", "fold": 2},
+    {"mapping": "pixel-wise", "fold": 5},
+    {"mapping": "zero-padding"},
+    {"mapping": "padding-free"},
+]
+SIX = ("GAN_Deconv1", "GAN_Deconv2", "GAN_Deconv3", "GAN_Deconv4", "FCN_Deconv1", "FCN_Deconv2")
+ROUNDS = {
+    "zero-padding": (256, 64, 64, 144, 1156, 322624),
+    "padding-free": (64, 16, 16, 36, 256, 4900),
+    "pixel-wise": (64, 16, 16, 36, 289, 5041),
+}
+
+
+@given(deconvolutions(), st.integers(2, 16), st.integers(2, 16))
+@settings(max_examples=60)
+def test_every_mapping_of_every_deconvolution_is_integer_exact_and_gives_the_same_bits(
+    model: onnx.ModelProto, weight_bits: int, input_bits: int
+) -> None:
+    inputs = feed(model)
+    bits = {"weight_bits": weight_bits, "input_bits": input_bits, "calibrate": inputs}
+    first: dict[str, np.ndarray[Any, Any]] | None = None
+    for options in MAPPINGS:
+        program = redc.compile(model, **options, **bits)
+        report = redc.diff(model, program=program, inputs=inputs)
+        assert report.passed, report.table()
+        outputs = runtime.run(program, inputs).outputs
+        first = first or outputs
+        assert np.array_equal(outputs["y"], first["y"]), options
+
+
+@given(deconvolutions())
+@settings(max_examples=15)
+def test_both_engines_agree_on_compiled_programs(model: onnx.ModelProto) -> None:
+    inputs = feed(model)
+    for options in MAPPINGS:
+        program = redc.compile(model, calibrate=inputs, **options)
+        fast = runtime.run(program, inputs, observe=True)
+        step = runtime.run(program, inputs, engine="step", observe=True)
+        assert not fast.notes
+        assert fast.counters == step.counters
+        for name, codes in step.buffers.items():
+            assert np.array_equal(fast.buffers[name], codes), (options, name)
+        for name, sums in step.accumulators.items():
+            assert np.array_equal(fast.accumulators[name], sums), (options, name)
+
+
+@pytest.mark.parametrize("mapping", ROUNDS)
+def test_the_papers_layers_take_exactly_these_rounds(mapping: str) -> None:
+    for name, rounds in zip(SIX, ROUNDS[mapping], strict=True):
+        assert _rounds(_compiled(name, mapping=mapping)) == rounds, name
+
+
+def test_fcn_deconv2_folded_by_2_takes_two_turns_per_block_and_half_the_arrays() -> None:
+    assert _rounds(_compiled("FCN_Deconv2", fold=2)) == 10082
+    assert _compiled("FCN_Deconv2", fold=2).crossbars["FCN_Deconv2"].count == 128
+
+
+@pytest.mark.parametrize("name", SIX[:5])
+@pytest.mark.parametrize("mapping", ROUNDS)
+def test_the_papers_layers_are_integer_exact(name: str, mapping: str) -> None:
+    report = redc.diff(name, mapping=mapping)
+    assert report.passed, report.table()
+
+
+def test_speed_up_over_zero_padding_is_the_number_of_phases_over_folds() -> None:
+    """Within the cycles that the pipeline takes to fill and drain: far below 10 %."""
+    for name in SIX:
+        stride = 8 if name == "FCN_Deconv2" else 2
+        slow = runtime.count.count(_compiled(name, mapping="zero-padding"))[0][1].cycles
+        fast = runtime.count.count(_compiled(name))[0][1].cycles
+        assert slow / fast == pytest.approx(stride**2, rel=0.1), name
+
+
+@pytest.mark.parametrize("options", MAPPINGS)
+def test_the_text_does_not_grow_with_the_feature_map(options: dict[str, Any]) -> None:
+    lines = [
+        isa.to_text(_compiled(f"FCN_Deconv2@{size}", **options)).count("\n") for size in ("70x70", "700x700")
+    ]
+    assert lines[0] == lines[1] < 3000
+
+
+def test_no_mapping_needs_fewer_rounds_than_one_kernel_pixel_has_inputs() -> None:
+    """The bound of docs/how-it-works.md, and blocks exceed it by at most the spread of taps."""
+    for kernel, stride, pad, size in itertools.product((1, 3, 4, 5), (1, 2, 3), (0, 1, 2), (1, 4, 7)):
+        output = (size - 1) * stride + kernel - 2 * pad
+        if output < 1:
+            continue
+        problem = _problem(kernel, stride, pad, size, output)
+        seen = max(sum(0 <= stride * i + p.reach[0] < output for i in range(size)) for p in problem.pixels)
+        taps = [p.tap[0] for p in problem.pixels]
+        blocks = math.prod(pixel_wise(problem, 1).rounds)
+        assert seen <= blocks <= seen + max(taps) - min(taps) + 1
+
+
+@pytest.mark.parametrize("mapping", DECONVOLUTION_MAPPINGS)
+def test_a_table_with_one_wrong_row_does_not_pass_the_check(mapping: str) -> None:
+    from dataclasses import replace
+
+    problem = _problem(3, 2, 1, 4, 7)
+    table = DECONVOLUTION_MAPPINGS[mapping](problem, 1)
+    check(table, problem, transposed=True)
+    seat = table.placements[1]
+    read = seat.reads[0]
+    moved = replace(seat, reads=(Line(read.coefficient, read.constant + 1, read.divisor),))
+    with pytest.raises(MappingError, match="formula"):
+        check(_with(table, 1, moved), problem, transposed=True)
+    with pytest.raises(MappingError, match="once"):
+        check(replace(table, placements=table.placements[1:]), problem, transposed=True)
+    if mapping == "zero-padding":
+        with pytest.raises(MappingError, match="row band"):
+            check(_with(table, 1, replace(seat, row_band=0)), problem, transposed=True)
+    with pytest.raises(MappingError, match="never"):
+        check(replace(table, rounds=(table.rounds[0] - 1,)), problem, transposed=True)
+
+
+def test_options_that_do_not_exist_are_refused_with_a_hint() -> None:
+    from redc.errors import UserError
+    from redc.passes import check_options
+
+    for options, words in (
+        (Options("pixelwise"), "unknown mapping"),
+        (Options(fold=0), "fold"),
+        (Options("zero-padding", fold=2), "cannot be folded"),
+        (Options(weight_bits=17), "17 bits"),
+        (Options(input_bits=1), "1 bits"),
+    ):
+        with pytest.raises(UserError, match=words) as caught:
+            check_options(options)
+        assert caught.value.hint
+
+
+def _with(table: Any, position: int, seat: Any) -> Any:
+    from dataclasses import replace
+
+    seats = list(table.placements)
+    seats[position] = seat
+    return replace(table, placements=tuple(seats))
+
+
+def _problem(kernel: int, stride: int, pad: int, size: int, output: int) -> Problem:
+    pixels = kernel_pixels((kernel,), (stride,), (1,), (pad,))
+    return Problem(pixels, (kernel,), (stride,), (size,), (output,))
+
+
+def _compiled(name: str, **options: Any) -> Program:
+    model = models.load(name)
+    shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    return redc.compile(model, calibrate={"x": np.ones(shape, np.float32)}, **options)
+
+
+def _rounds(program: Program) -> int:
+    return runtime.count.count(program)[0][1].rounds
+
+
+def test_a_deconvolution_worked_by_hand_compiles_to_the_program_worked_by_hand() -> None:
+    """k2 s2 on 2x2: four phases, one kernel pixel each, four rounds (docs/how-it-works.md)."""
+    model = deconvolution((1, 1, 2, 2), (1, 1, 2, 2), bias=False, strides=[2, 2])
+    text = isa.to_text(redc.compile(model, calibrate=feed(model)))
+    body = [line.strip() for line in text.split("\n\n")[1].splitlines()[1:] if line.strip()]
+    expected = ["loop n, 0, 1", "loop q0, 0, 2", "loop q1, 0, 2"]
+    expected += [f"drive @ct[{i}, {j}], %x[n, q0, q1]" for i in (0, 1) for j in (0, 1)]
+    expected += ["fire @ct"]
+    for phase, (i, j) in enumerate(itertools.product((0, 1), repeat=2)):
+        ends = ["2*q0", "2*q0 + 1"][i], ["2*q1", "2*q1 + 1"][j]
+        expected += [
+            f"sum v{phase}, @ct[{i}, {j}]",
+            f'quant v{phase}, v{phase}, "ct.scale", low=0, high=255',
+            f"store %y[n, {ends[0]}, {ends[1]}], v{phase}",
+        ]
+    low, zero = _codes(text)
+    expected = [e.replace("low=0, high=255", low + zero) for e in expected]
+    assert body == [*expected, "end", "end", "end"]
+
+
+def _codes(text: str) -> tuple[str, str]:
+    """The output's saturation as its declaration gives it: it depends on the seeded weights."""
+    output = next(line for line in text.splitlines() if line.startswith(".output"))
+    words = output.split()
+    zero = int(words[words.index("zero") + 1])
+    signed = words[2].startswith("i8")
+    return ("low=-128, high=127" if signed else "low=0, high=255"), f", zero={zero}" if zero else ""
