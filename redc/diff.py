@@ -1,4 +1,4 @@
-"""`redc diff`: does a program compute what its model says?  The two promises of docs/numerics.md:
+"""`redc diff`: does a program compute what its model says?  The two promises of docs/diff.md:
 
 1. integer-exact: every crossbar layer, given the interpreter's own input codes, has the very
    accumulators and output codes that the oracle (`redc.oracle`) finds from the original file;

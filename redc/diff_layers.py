@@ -115,8 +115,8 @@ class Comparison:
         held = _stored(self.program, layer)
         if reference is None or held is None or held.scale is None:
             return None
-        codes = np.moveaxis(self.codes[held.name].astype(np.float64), -1, held.axis)
-        real = (codes - held.zero) * held.scale
+        codes = np.moveaxis(self.codes[held.name].astype(np.int64), -1, held.axis)
+        real = (codes - held.zero).astype(np.float32) * np.float32(held.scale)
         return Closeness.of(real, reference) if real.size == reference.size else None
 
     def _copy_problem(self, layer: Layer, target: Any, source: Any) -> str | None:

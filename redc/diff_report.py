@@ -288,6 +288,7 @@ def _cells(layer: LayerRow) -> list[str]:
 
 
 def _short(text: str) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in text)  # ONNX names may hold anything
     return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
 
 
