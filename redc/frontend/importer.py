@@ -115,11 +115,10 @@ def _reject_unsupported(source: Source) -> None:
         for operator, same in by_operator.items()
     )
     count = "1 node has an operator" if len(nodes) == 1 else f"{len(nodes)} nodes have operators"
-    raise UserError(
-        f"{count} that the accelerator does not run:{lines}",
-        place=source.title,
-        hint=f"supported are {', '.join(IMPORTERS)}, and Constant and what only computes shapes",
-    )
+    hint = f"supported are {', '.join(IMPORTERS)}, and Constant and what only computes shapes"
+    if any("QuantizeLinear" in operator for operator in by_operator):
+        hint = f"models that arrive quantised are not supported yet: give the float model; {hint}"
+    raise UserError(f"{count} that the accelerator does not run:{lines}", place=source.title, hint=hint)
 
 
 def _constant_output(source: Source, build: Builder, name: str) -> UserError | None:

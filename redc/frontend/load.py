@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
@@ -29,8 +29,11 @@ def load_model(
     """
     if isinstance(source, onnx.ModelProto):
         return source
+    if not str(source):
+        raise UserError("the model's name is empty", hint="give a file or the name of a model")
     path = Path(source)
-    if _is_file(path):
+    kind = _kind(path)
+    if kind == "file":
         return _load_file(path)
     if isinstance(source, str):
         if resolve is None and names is None and find_spec("models"):
@@ -39,7 +42,7 @@ def load_model(
         model = resolve(source) if resolve else None
         if model is not None:
             return model
-    if path.is_dir():
+    if kind == "folder":
         raise UserError("it is a directory, not an ONNX file", place=str(source))
     known = tuple(names()) if names else ()
     hint = did_you_mean(str(source), known) or (f"known models: {', '.join(known)}" if known else None)
@@ -61,11 +64,11 @@ def _of_shelf(shelf: Any) -> Resolve:
     return resolve
 
 
-def _is_file(path: Path) -> bool:
+def _kind(path: Path) -> Literal["file", "folder", "nothing"]:
     try:
-        return path.exists() and not path.is_dir()
+        return "folder" if path.is_dir() else "file" if path.exists() else "nothing"
     except (OSError, ValueError):  # a name too long, or with a zero byte in it
-        return False
+        return "nothing"
 
 
 def _load_file(path: Path) -> onnx.ModelProto:
