@@ -6,7 +6,9 @@ weight's scale is 1 and its code the weight itself: accumulators must equal the 
 
 from __future__ import annotations
 
+import ast
 import math
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import redc.oracle
 from isa.program import Buffer, IntType, parse_type
 from redc.oracle import LayerText, Network, Oracle, OracleError
 from tests.redc.random_layers import layers
@@ -282,6 +285,16 @@ def test_crossbar_operators_that_no_output_needs_are_not_asked_for():
     model = _two_layers()
     model.graph.node.append(helper.make_node("Gemm", ["b", "w"], ["unused"], name="dead"))
     assert [n.name for n in Network(model).crossbar_nodes()] == ["first", "second"]
+
+
+def test_the_oracle_shares_no_code_with_the_compiler():
+    for file in Path(redc.oracle.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert not name.startswith(("redc", "runtime", "models")) or name.startswith("redc.oracle")
+                assert not name.startswith("isa") or name == "isa.program"
 
 
 def test_a_large_deconvolution_takes_little_time_and_memory():
