@@ -44,7 +44,7 @@ def test_every_mapping_of_every_deconvolution_is_integer_exact_and_gives_the_sam
     model: onnx.ModelProto, weight_bits: int, input_bits: int
 ) -> None:
     inputs = feed(model)
-    bits = {"weight_bits": weight_bits, "input_bits": input_bits, "calibrate": inputs}
+    bits: dict[str, Any] = {"weight_bits": weight_bits, "input_bits": input_bits, "calibrate": inputs}
     first: dict[str, np.ndarray[Any, Any]] | None = None
     for options in MAPPINGS:
         program = redc.compile(model, **options, **bits)
