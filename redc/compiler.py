@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 CALIBRATION_SAMPLES = 64
+CALIBRATION_VALUES = 1 << 25
+"""Of the largest tensor, over all samples nobody asked for: past that, fewer samples will do."""
+FEWEST_SAMPLES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,9 @@ def compile_with(
 
     def look(tensors: tuple[str, ...]) -> dict[str, Range]:
         sizes = {name: graph.tensors[name].shape for name in graph.inputs}
-        samples = calibrate if calibrate is not None else known_samples(model, sizes)
+        samples = calibrate
+        if samples is None:
+            samples = known_samples(model, sizes, _affordable(graph))
         return observe(proto, tensors, samples, sizes)
 
     context = Context(options, machine, look)
@@ -103,14 +109,20 @@ def compile_with(
     return Compiled(program, comments, imported)
 
 
+def _affordable(graph: Graph) -> int:
+    """How many samples to calibrate on where nobody gave any."""
+    largest = max(math.prod(t.shape[1:]) for t in graph.tensors.values())
+    return max(FEWEST_SAMPLES, min(CALIBRATION_SAMPLES, CALIBRATION_VALUES // largest))
+
+
 def known_samples(
-    model: str | Path | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]
+    model: str | Path | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], count: int
 ) -> Mapping[str, Array]:
     """Calibration samples nobody gave: the zoo's where it knows the model, else seeded noise."""
     if isinstance(model, str):
         import models
 
-        samples = models.samples(model, CALIBRATION_SAMPLES, 0)
+        samples = models.samples(model, count, 0)
         if samples is not None and all(
             samples[name].shape[1:] == shape[1:] for name, shape in shapes.items()
         ):

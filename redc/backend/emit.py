@@ -302,12 +302,12 @@ def _matrix_data(op: CrossbarOp, table: Schedule, crossbar: Crossbar) -> Array:
 
 
 def _accumulator_type(op: CrossbarOp, crossbar: Crossbar) -> IntType:
-    """32 bits where they provably hold every sum over the kernel, else 64."""
+    """32 bits, or as many more as it takes to hold every sum over the kernel."""
     assert op.weight_codes is not None
     largest = max(-crossbar.input_type.low, crossbar.input_type.high)
     weights = np.abs(op.weight_codes.astype(np.int64)).sum(axis=-2)  # one kernel pixel, all channels
     bound = int(weights.reshape(-1, weights.shape[-1]).max(axis=-1).sum()) * largest
-    return IntType(True, 32 if bound < 2**31 else 64)
+    return IntType(True, max(32, bound.bit_length() + 1))
 
 
 def _quant_attributes(requantise: Requantise) -> tuple[tuple[str, int | float], ...]:
