@@ -27,7 +27,7 @@ from isa.program import (
     Register,
     Span,
 )
-from isa.syntax_errors import advice, explain
+from isa.syntax_errors import advice, column_of, explain
 
 if TYPE_CHECKING:
     from lark import Lark, Token
@@ -142,7 +142,7 @@ class Reading:
         try:
             found: tuple[Affine, ...] = _lark().parse(text, start="index")  # type: ignore[assignment]
         except UnexpectedInput as error:
-            offset = (error.column if error.column > 0 else len(text)) - 1
+            offset = column_of(error, text) - 1
             message, length = explain(error, text)
             place = Span(span.line, span.column + offset, span.column + offset + length)
             self.report.error(place, message, "an index is [2*q0 + 1, (o1 - 3)/2]")
@@ -365,14 +365,14 @@ def _read_lines(text: str, report: Report) -> None:
     from lark import UnexpectedInput
 
     for number, line in enumerate(text.split("\n"), 1):
-        if not line or line.isspace():
+        if not line.strip(" \t\r"):
             continue
         here = Report(line, None)
         token = _READING.set(Reading(here))
         try:
             _lark().parse(line, start="line")
         except UnexpectedInput as error:
-            column = error.column if error.column > 0 else len(line.rstrip()) + 1
+            column = column_of(error, line)
             message, length = explain(error, line)
             here.error(Span(1, column, column + length), message, advice(line, column))
         finally:

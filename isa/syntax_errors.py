@@ -35,6 +35,15 @@ _WORDS = {
 }
 
 
+def column_of(error: UnexpectedInput, line: str) -> int:
+    """The column of what should not be there; behind the last token where something is missing."""
+    from lark import UnexpectedToken
+
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        return error.token.end_column or len(line.rstrip()) + 1
+    return error.column if error.column > 0 else len(line.rstrip()) + 1
+
+
 def explain(error: UnexpectedInput, line: str) -> tuple[str, int]:
     """(message, characters to mark)."""
     from lark import UnexpectedToken
