@@ -100,7 +100,7 @@ def _check_crossbar(op: CrossbarOp, x: Tensor, y: Tensor) -> None:
         f"input {x.buffer_shape} and output {y.buffer_shape} differ in their batch axes",
     )
     _check_weight_codes(op)
-    _check_codes_of(op, op.requantise, op.bias_codes, outputs, y)
+    _check_codes_of(op, outputs, y)
     _check_mapping(op, x.buffer_shape[batch:-1], y.buffer_shape[batch:-1])
 
 
@@ -167,7 +167,7 @@ def _check_vector(op: VectorOp, inputs: Sequence[Tensor], y: Tensor) -> None:
         _need(len(op.multipliers) == len(inputs), op, "multipliers and inputs differ in number")
         for codes in op.multipliers:
             _need(codes.dtype == np.int64 and codes.shape in ((), (1,), (width,)), op, "a bad multiplier")
-    _check_codes_of(op, op.requantise, op.bias_codes, width, y)
+    _check_codes_of(op, width, y)
 
 
 def _check_reshape(op: ReshapeOp, x: Tensor, y: Tensor) -> None:
@@ -178,11 +178,10 @@ def _check_reshape(op: ReshapeOp, x: Tensor, y: Tensor) -> None:
 # ---------------------------------------------------------------- what `quantise` fills
 
 
-def _check_codes_of(
-    op: CrossbarOp | VectorOp, requantise: Requantise | None, bias: object, width: int, y: Tensor
-) -> None:
+def _check_codes_of(op: CrossbarOp | VectorOp, width: int, y: Tensor) -> None:
+    bias, requantise = op.bias_codes, op.requantise
     if bias is not None:
-        fits = isinstance(bias, np.ndarray) and bias.dtype == np.int64 and bias.shape in ((), (1,), (width,))
+        fits = bias.dtype == np.int64 and bias.shape in ((), (1,), (width,))
         _need(fits, op, "bias codes do not fit the bias")
     if requantise is None:
         return
