@@ -126,6 +126,12 @@ def check_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, 
                 place="calibration samples",
                 hint=f"float32, axis 0 counting samples (at least {shape[0]}), then {list(shape[1:])}",
             )
+        if not np.isfinite(value).all():
+            raise UserError(
+                f"samples of {name!r} hold NaN or infinity",
+                place="calibration samples",
+                hint="leave those samples out",
+            )
 
 
 def seeded_samples(shapes: Mapping[str, tuple[int, ...]], count: int = 16, seed: int = 0) -> dict[str, Array]:

@@ -63,6 +63,8 @@ def diff(
     proto = load_model(model)
     network = Network(proto)
     notes: list[str] = []
+    if inputs is not None:
+        _check_inputs(network, inputs)
     if program is None:
         if inputs is not None:
             options.setdefault("calibrate", inputs)
@@ -109,6 +111,35 @@ def diff(
 
 
 # ---------------------------------------------------------------- what to compare on
+
+
+def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:
+    """Before anything is calibrated on them: names, types, shapes and finite values."""
+    expected = ", ".join(map(repr, network.inputs))
+    unknown, missing = sorted(set(inputs) - set(network.inputs)), sorted(set(network.inputs) - set(inputs))
+    if unknown or missing:
+        problems = [f"the model has no input {name!r}" for name in unknown]
+        problems += [f"input {name!r} is missing" for name in missing]
+        raise UserError("; ".join(problems), place="inputs", hint=f"the inputs are {expected}")
+    for name, value in inputs.items():
+        place = f"input {name!r}"
+        array = np.asarray(value)
+        if not np.can_cast(array.dtype, np.float32, "safe"):
+            raise UserError(
+                f"its type is {array.dtype}, which float32 does not hold exactly",
+                place=place,
+                hint="convert it with .astype(numpy.float32)",
+            )
+        declared = network.declared_shape(name)
+        if declared is not None and (
+            len(declared) != array.ndim
+            or any(d not in (None, n) for d, n in zip(declared, array.shape, strict=True))
+        ):
+            wanted = ["?" if d is None else d for d in declared]
+            raise UserError(f"its shape is {list(array.shape)}, the model takes {wanted}", place=place)
+        if not np.isfinite(array).all():
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise UserError(f"its value at {list(index)} is {array[index]}, not a finite number", place=place)
 
 
 def _known_samples(
