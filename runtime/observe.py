@@ -3,7 +3,8 @@
 `redc diff` compares, per layer, not only the codes but the integers before requantisation.
 Whenever a register made by `quant`, possibly through later `lookup`s, is stored into a buffer,
 the int64 value that was the quant's source at that moment is recorded at the same cell of an
-array of the buffer's shape.  Both engines do so; cells that no such store hit hold 0.
+array of the buffer's shape.  A store of any other value into such a buffer records 0, and so do
+cells that no store hit.  Both engines do so.
 """
 
 from __future__ import annotations

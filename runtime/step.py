@@ -357,8 +357,9 @@ class CompiledLayer:
             tally[slot] += 1
 
         self.emitted = run
-        if value in self.origins:
-            self.emitted = self.recording(run, locate, target, self.origins[value])
+        if target.buffer in self.memory.accumulators:
+            nothing = self.engine.hold(0)
+            self.emitted = self.recording(run, locate, target, self.origins.get(value, nothing))
 
     def recording(self, store: Step, locate: Locate, target: Address, origin: Place) -> Step:
         """A `store` that also records the accumulator behind what it stores (runtime/observe.py)."""

@@ -94,6 +94,9 @@ class Author:
         self.cleared: set[str] = set()
         self.accumulated: dict[str, int] = {}
         self.arrays = 0
+        self.tidy = False
+        self.sources: frozenset[str] | None = None  # what a tidy nest reads; it writes others
+        self.stored: set[str] = set()  # by the current nest
         self.lengths = sorted({self.pick(1, 3), self.pick(1, 5)})
         self.target = self.make_target()
 
@@ -189,7 +192,7 @@ class Author:
         size = self.choose([1, length])
         values = (self.rng.random(size) * 300 / max(1, magnitude)).astype(np.float32)
         if self.chance(10):
-            values[0] = self.choose([0.0, 3e38, 1e-40])
+            values[0] = self.choose([0.0, 1e35 / max(1, magnitude), 1e-40])
         name = f"s{len(self.constants) + len(self.data)}"
         if self.chance(50):
             self.constants[name] = Constant(name, "f32", (size,), tuple(float(v) for v in values))
@@ -235,8 +238,18 @@ class Author:
     def registers(self, block: Block, length: int | None = None) -> list[int]:
         return sorted(n for n, v in block.registers.items() if length in (None, v.length))
 
+    def reads(self) -> list[Buffer]:
+        """What may be read here."""
+        return [
+            self.buffers[name] for name in sorted(self.readable if self.sources is None else self.sources)
+        ]
+
+    def writes(self, buffer: Buffer) -> bool:
+        """May `buffer` be written here?"""
+        return buffer.kind != "input" and (self.sources is None or buffer.name not in self.sources)
+
     def load(self, block: Block) -> None:
-        buffer = self.buffers[self.choose(sorted(self.readable))]
+        buffer = self.choose(self.reads())
         source = self.address(block, buffer)
         low, high = buffer.type.low - buffer.zero, buffer.type.high - buffer.zero
         result = self.write_register(block, Value(buffer.vector, min(0, low), max(0, high)))
@@ -244,8 +257,7 @@ class Author:
 
     def round(self, block: Block) -> None:
         """Drives, sometimes with other instructions in between, and their fire."""
-        sources = [self.buffers[name] for name in sorted(self.readable)]
-        sources = [b for b in sources if b.drive_type.bits <= 12]
+        sources = [b for b in self.reads() if b.drive_type.bits <= 12]
         if not sources or not block.may_fire:
             return
         source = self.choose(sources)
@@ -266,6 +278,9 @@ class Author:
         block.products[crossbar.name] = {
             index: self.product(crossbar) for index in dict.fromkeys(index for index, _ in driven)
         }
+        for _ in range(self.pick(0, 3)):
+            self.sum(block)
+            self.store(block)
 
     def product(self, crossbar: Crossbar) -> list[Value]:
         """Safe bounds of one sub-crossbar's column bands."""
@@ -351,11 +366,14 @@ class Author:
         if value.low < buffer.type.low or value.high > buffer.type.high:
             number = self.quant(block, number, buffer.type)
         self.emit(block, "store", self.address(block, buffer), Register(number))
+        self.stored.add(buffer.name)
         self.readable.add(buffer.name)
 
     def written_buffer(self, length: int) -> Buffer:
         """A buffer to store vectors of `length` into: known, or new."""
-        known = [b for b in self.buffers.values() if b.kind != "input" and b.scale and b.vector == length]
+        known = [b for b in self.buffers.values() if self.writes(b) and b.scale and b.vector == length]
+        if self.sources is not None and self.chance(70):
+            known = [b for b in known if b.name not in self.stored]
         if known and self.chance(75):
             chosen: Buffer = self.choose(known)
             return chosen
@@ -364,7 +382,8 @@ class Author:
     def accum(self, block: Block) -> None:
         number = self.choose(self.registers(block))
         value = block.registers[number]
-        targets = [self.buffers[n] for n in sorted(self.cleared) if self.buffers[n].vector == value.length]
+        targets = [b for b in (self.buffers[n] for n in sorted(self.cleared)) if b.vector == value.length]
+        targets = [b for b in targets if self.writes(b)]
         if not targets:
             return
         buffer = self.choose(targets)
@@ -416,8 +435,16 @@ class Author:
         if block.depth < 3 and block.iterations * 2 <= ITERATIONS:
             kinds += [self.loop, self.loop] if block.depth else [self.loop] * 4
         if block.depth == 0:
-            kinds += [self.clear, self.reshape]
+            kinds = [*([self.tidy_nest] * 6 if self.tidy else kinds), self.clear, self.reshape]
         self.choose(kinds)(block)
+
+    def tidy_nest(self, block: Block) -> None:
+        """A nest as a compiler writes it: it reads no buffer that it writes."""
+        accumulates = self.chance(40)
+        self.sources = frozenset(n for n in self.readable if n not in self.cleared or not accumulates)
+        self.stored = set()
+        self.loop(block)
+        self.sources = None
 
     @contextmanager
     def inner(self, block: Block) -> Iterator[Block]:
@@ -452,6 +479,8 @@ class Author:
         """A few statements, and something stored at the end of most of them."""
         for _ in range(self.pick(1, 4)):
             self.statement(block)
+        if block.depth == 0 and self.tidy:
+            return
         if block.products and self.chance(80):
             self.sum(block)
         if block.registers and self.chance(80):
@@ -461,6 +490,7 @@ class Author:
 
     def layer(self, number: int) -> Layer:
         block = Block()
+        self.tidy = self.chance(60)
         if self.chance(40):
             self.clear(block)
         self.fill(block)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from isa.printer import to_text
 from isa.program import Program
 from runtime import run
 from runtime.count import count
@@ -15,6 +16,7 @@ from tests.runtime.strategies import programs, random_inputs
 @settings(max_examples=150, deadline=None)
 @given(programs(), st.integers(0, 2**32 - 1))
 def test_step_counts_what_the_static_counts_say(program: Program, seed: int) -> None:
+    note(to_text(program))
     result = run(program, random_inputs(program, seed), engine="step")
     assert list(result.counters) == count(program)
 
@@ -24,6 +26,7 @@ def test_step_counts_what_the_static_counts_say(program: Program, seed: int) -> 
 def test_fast_and_step_agree_on_every_output_buffer_accumulator_and_counter(
     program: Program, seed: int
 ) -> None:
+    note(to_text(program))
     inputs = random_inputs(program, seed)
     slow = run(program, inputs, engine="step", observe=True)
     fast = run(program, inputs, engine="fast", observe=True)
