@@ -62,10 +62,10 @@ FIELDS: Mapping[str, Field] = {
     "dac": Field("input bits that one conversion step streams", high=64),
     "adc": Field("bits of an ADC's code", high=64),
     "share": Field("columns that one ADC converts in turn"),
-    "adders": Field("vectors that the adders finish in a clock cycle"),
-    "vector": Field("vectors that the vector unit finishes in a clock cycle"),
-    "read": Field("vectors that the buffers' read port finishes in a clock cycle"),
-    "write": Field("vectors that the buffers' write port finishes in a clock cycle"),
+    "adders": Field("sums that the adders finish in a clock cycle"),
+    "vector": Field("instructions that the vector unit finishes in a clock cycle"),
+    "read": Field("vectors that the buffers' read port delivers in a clock cycle"),
+    "write": Field("vectors that the buffers' write port takes in a clock cycle"),
 }
 """The functional fields and clocked widths, as in `isa.program.Target`, in the order of the text."""
 
