@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from isa.diagnostics import Report, did_you_mean, one_of
 from isa.program import IntType, Span, parse_type
-from isa.syntax import Directive, Item, Reading
+from isa.syntax import Directive, Item, Reading, split_operand
 
 
 class BadDirective(Exception):
@@ -71,6 +71,22 @@ class Cursor:
     def integer(self, what: str) -> int:
         item = self.take("NUMBER", what)
         return self._reading.integer(item.text, item.span)
+
+    def crossbar(self) -> tuple[str, tuple[int, ...]]:
+        """A crossbar's name and, behind it, its shape."""
+        item = self.take("CROSSBAR", "a crossbar such as @x")
+        name, shape, band = split_operand(item.text)
+        if band:
+            self.fail("a crossbar is declared with all its bands", item.span)
+        return name, self._reading.plain_index(shape, item.span)
+
+    def buffer(self) -> str:
+        """A buffer's name."""
+        item = self.take("BUFFER", "a buffer such as %x")
+        name, index, _ = split_operand(item.text)
+        if index or name.endswith("?"):
+            self.fail("expected the name of a buffer alone, such as %x", item.span)
+        return name
 
     def number(self, what: str) -> int | float:
         item = self.take("NUMBER", what)

@@ -245,9 +245,7 @@ def read_buffer(c: Cursor) -> Buffer:
     kind: Literal["input", "output", "buffer"] = (
         "input" if c.word == ".input" else "output" if c.word == ".output" else "buffer"
     )
-    item = c.take("BUFFER", "a buffer such as %x")
-    if item.text.endswith("?"):
-        c.fail("a name has no `?`", item.span)
+    name = c.buffer()
     type_, shape = c.type(), c.shape("a shape")
 
     def onnx() -> tuple[str, str, tuple[int, ...], int]:
@@ -264,7 +262,7 @@ def read_buffer(c: Cursor) -> Buffer:
     found = c.fields({"scale": scale, "zero": lambda: c.integer("a code"), "onnx": onnx})
     tensor, onnx_type, onnx_shape, axis = found.get("onnx", (None, "f32", (), 0))
     return Buffer(
-        item.text[1:], kind, type_, shape, found.get("scale"), found.get("zero", 0),
+        name, kind, type_, shape, found.get("scale"), found.get("zero", 0),
         tensor, onnx_type, onnx_shape, axis, c.span,
     )  # fmt: skip
 
@@ -311,8 +309,7 @@ def read_crossbar(c: Cursor) -> Crossbar:
     first array; sub-crossbars follow in row-major order, in each its row tiles, in each of
     those its column tiles.
     """
-    name = c.take("CROSSBAR", "a crossbar such as @x").text[1:]
-    shape = c.shape("a shape") if c.peek("INDEX") else ()
+    name, shape = c.crossbar()
 
     def size() -> tuple[int, int]:
         first = c.integer("a size")

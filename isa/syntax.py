@@ -83,7 +83,34 @@ class Reading:
     def __init__(self, report: Report) -> None:
         self.report = report
         self._indices: dict[str, tuple[Affine, ...]] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._operands: dict[str, Operand] = {}
+
+    def operand(self, text: str, span: Span) -> Operand:
+        """A register, a matrix, an address, a buffer or a constant, by its first character."""
+        found = self._operands.get(text)
+        if found is None:
+            errors = len(self.report.diagnostics)
+            found = self._read_operand(text, span)
+            if len(self.report.diagnostics) == errors:
+                self._operands[text] = found
+        return found
+
+    def _read_operand(self, text: str, span: Span) -> Operand:
+        if text[0] == '"':
+            return ConstRef(self.string(text, span))
+        if text[0] == "v":
+            return Register(self.integer(text[1:], span))
+        name, index, band = split_operand(text)
+        place = Span(span.line, span.column + text.find("["), span.end - len(band))
+        if text[0] == "@":
+            return Matrix(name, self.plain_index(index, place), self.integer(band[1:], span))
+        outside, name = name.endswith("?"), name.rstrip("?")
+        if index:
+            return Address(name, self.index(index, place), outside)
+        if outside:
+            hint = f"a whole buffer is %{name}, an address %{name}?[...]"
+            self.report.error(span, "`?` belongs to an address", hint)
+        return BufferRef(name)
 
     def integer(self, text: str, span: Span) -> int:
         """The value of digits (with a sign, perhaps); 0 after an error."""
@@ -153,15 +180,24 @@ class Reading:
         return found if len(self.report.diagnostics) == errors else ()
 
     def plain_index(self, text: str, span: Span) -> tuple[int, ...]:
-        """An index of plain numbers; () after an error."""
-        known = self._shapes.get(text)
-        if known is not None:
-            return known
+        """An index of plain numbers; () where there is none, and after an error."""
+        if not text:
+            return ()
         found = self.index(text, span)
         if any(e.terms or e.divisor != 1 or e.constant < 0 for e in found):
             self.report.error(span, "expected plain numbers between the brackets")
             return ()
-        return self._shapes.setdefault(text, tuple(e.constant for e in found))
+        return tuple(e.constant for e in found)
+
+
+def split_operand(text: str) -> tuple[str, str, str]:
+    """`@k[1, 2].3` -> ("k", "[1, 2]", ".3"); index and band may be empty."""
+    name, bracket, rest = text[1:].partition("[")
+    index, _, band = rest.rpartition("]") if bracket else ("", "", "")
+    if bracket:
+        return name.rstrip(), f"[{index}]", band
+    name, dot, band = name.partition(".")
+    return name, "", dot + band
 
 
 _ESCAPE = re.compile(r"\\u[0-9A-Fa-f]{4}|\\.")
@@ -192,34 +228,9 @@ class _Build:
 
     line = start
 
-    def register(self, c: list[Token]) -> tuple[Operand, Span]:
+    def operand(self, c: list[Token]) -> tuple[Operand, Span]:
         span = span_of(c[0])
-        return Register(_READING.get().integer(c[0][1:], span)), span
-
-    def matrix(self, c: list[Token]) -> tuple[Operand, Span]:
-        reading, band = _READING.get(), 0
-        index: tuple[int, ...] = ()
-        for token in c[1:]:
-            if token.type == "INDEX":
-                index = reading.plain_index(str(token), span_of(token))
-            else:
-                band = reading.integer(token[1:], span_of(token))
-        return Matrix(c[0][1:], index, band), span_of(c[0], c[-1])
-
-    def place(self, c: list[Token]) -> tuple[Operand, Span]:
-        span, outside = span_of(c[0], c[-1]), c[0].endswith("?")
-        name = c[0][1:-1] if outside else c[0][1:]
-        if len(c) > 1:
-            return Address(name, _READING.get().index(str(c[1]), span_of(c[1])), outside), span
-        if outside:
-            _READING.get().report.error(
-                span, "`?` belongs to an address", f"a whole buffer is %{name}, an address %{name}?[...]"
-            )
-        return BufferRef(name), span
-
-    def data(self, c: list[Token]) -> tuple[Operand, Span]:
-        span = span_of(c[0])
-        return ConstRef(_READING.get().string(c[0], span)), span
+        return _READING.get().operand(str(c[0]), span), span
 
     def attribute(self, c: list[Token]) -> tuple[tuple[str, int | float], Span]:
         span = span_of(c[0], c[-1])

@@ -32,7 +32,7 @@ def test_every_syntax_error_is_reported() -> None:
         "5:8 expected `,` or the end of the line, found v1",
         '7:11 expected a buffer, a crossbar, a name, a number, a register or a string, found "',
         "8:1 expected a directive, a name or the end of the line, found )",
-        "9:16 expected + or - or `)`, found ]",
+        "9:16 expected `)`, found ]",
     ]
 
 
