@@ -86,6 +86,8 @@ def read_tensor(tensor: onnx.TensorProto, name: str) -> Array:
             tensor=name,
             hint="give the model's path, not the model",
         )
+    if tensor.data_type not in onnx.TensorProto.DataType.values():
+        raise Rejected(f"its values are of type {tensor.data_type}, which ONNX does not have", tensor=name)
     try:
         return np.asarray(numpy_helper.to_array(tensor))
     except (ValueError, TypeError) as error:

@@ -118,7 +118,8 @@ def _matrix(build: Builder, node: Node) -> F64:
 def _row(build: Builder, node: Node, columns: int) -> F64:
     """Gemm's C, if it is one row or one number."""
     value = build.weights(node, 2, "C")
-    if value.ndim > 2 or value.shape[-1:] not in ((), (1,), (columns,)) or value.size not in (1, columns):
+    one_row = value.ndim <= 2 and value.size == (value.shape[-1] if value.ndim else 1)
+    if not one_row or value.size not in (1, columns):
         raise Rejected(
             f"its C has the shape {value.shape}; one number per column ({columns}) is supported",
             tensor=node.input(2),

@@ -83,6 +83,7 @@ def read_source(model: onnx.ModelProto, title: str) -> Source:
     is missing, too old or too new, a tensor made twice or never, a cycle.
     """
     graph = model.graph
+    _reject_damaged_names(graph, title)
     opset = _opset(model, title)
     errors: list[UserError] = []
     nodes = [_node(index, proto, title, errors) for index, proto in enumerate(graph.node)]
@@ -112,7 +113,32 @@ def read_source(model: onnx.ModelProto, title: str) -> Source:
     )
 
 
+def _reject_damaged_names(graph: onnx.GraphProto, title: str) -> None:
+    """protobuf hands out strings that are not valid UTF-8 as bytes."""
+    names: list[object] = [graph.name]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    names += [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
+    for value in (*graph.input, *graph.output):
+        names += [dimension.dim_param for dimension in value.type.tensor_type.shape.dim]
+    for name in names:
+        if isinstance(name, bytes):
+            raise UserError(
+                f"the name {name!r} is not valid UTF-8",
+                place=title,
+                hint="the file is damaged: copy it again",
+            )
+
+
 def _opset(model: onnx.ModelProto, title: str) -> int:
+    if not 1 <= model.ir_version <= onnx.IR_VERSION:
+        raise UserError(
+            f"its ONNX IR version is {model.ir_version}; "
+            f"onnx {onnx.__version__} knows 1 to {onnx.IR_VERSION}",
+            place=title,
+            hint="install a newer onnx, or export the model again",
+        )
     found = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
     newest = onnx.defs.onnx_opset_version()
     if not found:

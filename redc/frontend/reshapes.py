@@ -38,7 +38,10 @@ def import_identity(build: Builder, node: Node) -> None:
 
 def import_dropout(build: Builder, node: Node) -> None:
     """Dropout does nothing at inference; its mask is not there to be read."""
-    if node.input(2) and build.constants[node.input(2)].any():
+    name = node.input(2)
+    if name and name not in build.constants:
+        raise Rejected("its training_mode depends on the input's values", tensor=name)
+    if name and build.constants[name].any():
         raise Rejected("it is in training mode", hint="export the model for inference (model.eval())")
     _add(build, node, build.data(node).shape)
 

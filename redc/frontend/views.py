@@ -41,8 +41,8 @@ def flattened(shape: Shape, axis: int) -> Shape:
 
 
 def squeezed(shape: Shape, axes: Sequence[int] | None) -> Shape:
-    """The output shape of Squeeze: without `axes`, or without every axis of length 1."""
-    if axes is None:
+    """The output shape of Squeeze: without `axes`; none or an empty list mean every axis of length 1."""
+    if not axes:  # an empty list: onnxruntime's reading
         return tuple(d for d in shape if d != 1)
     dropped = _normal(axes, len(shape))
     for axis in dropped:

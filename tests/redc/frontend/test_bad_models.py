@@ -109,6 +109,11 @@ def test_quantised_models_say_so() -> None:
         ("y = Gemm(x, w)", "float[4, 1] w = {1, 2, 3, 4}", "rank 4, expected 2"),
         ("f = Flatten<axis = 2>(x)\n y = Gemm(f, w, c)", "float[12, 1] w = {1,2,3,4,5,6,7,8,9,10,11,12}, "
          "float[2, 1] c = {1, 2}", r"its C has the shape \(2, 1\)"),
+        ("f = Flatten<axis = 2>(x)\n t = Reshape(f, to)\n y = Gemm(t, w, c)", "int64[2] to = {2, 12}, "
+         "float[12, 2] w = {1,2,3,4,5,6,7,8,9,10,11,12,1,2,3,4,5,6,7,8,9,10,11,12}, float[2, 1] c = {1, 2}",
+         r"its C has the shape \(2, 1\)"),
+        ("y, mask = Dropout(x, r, t)", "float r = {0.5}, bool u = {1}", "nothing makes it"),
+        ("a, m = Dropout(x)\n y, mask = Dropout(x, r, m)", "float r = {0.5}", "its output 'm' is read"),
         ("y = LeakyRelu<alpha = -0.5>(x)", "", "below 0"),
         ("y = Clip(x, c)", "float[2] c = {1, 2}", "expected one number"),
         ("y = Clip(x, x)", "", "its min is a graph input"),
@@ -307,6 +312,13 @@ def test_operator_sets_out_of_range(opset: int | None, expected: str) -> None:
     if opset:
         model.opset_import.append(onnx.helper.make_opsetid("", opset))
     assert expected in error_of(model)
+
+
+@pytest.mark.parametrize("version", [0, onnx.IR_VERSION + 1])
+def test_ir_versions_out_of_range(version: int) -> None:
+    model = parse("y = Relu(x)")
+    model.ir_version = version
+    assert f"its ONNX IR version is {version}; onnx" in error_of(model)
 
 
 def test_damaged_weights() -> None:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import onnx
 import pytest
+from hypothesis import strategies as st
 
 from redc.errors import UserError
 from redc.frontend import import_graph, load_model
 from redc.ir.graph import CrossbarOp
+from redc.ir.verify import verify_graph
 from tests.redc.frontend.test_operators import FIRST, parse
+
+FULL = parse(
+    """a = ConvTranspose<strides = [2, 2], group = 1>(x, w, s)
+       b = BatchNormalization<epsilon = 0.1>(a, s, s, s, s)
+       c = Clip(b, low)
+       d = Reshape(c, to)
+       e = Gemm<transB = 1>(d, m)
+       y = Tanh(e)""",
+    x="float[N, 2, 2, 1] x",
+    y="float[1, 1] y",
+    constants=f"{FIRST}, float[2] s = {{1, 2}}, int64[2] to = {{1, -1}}, float low = {{-1}}, "
+    "float[1, 6] m = {1, 2, 3, 4, 5, 6}",
+)
 
 
 @pytest.fixture
@@ -105,6 +123,19 @@ def test_every_truncation_is_an_error(tmp_path: Path, model: onnx.ModelProto) ->
             import_graph(load_model(path))
         reasons.add(caught.value.message.split(":")[0])
     assert "the file is truncated" in reasons
+
+
+@hypothesis.given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3))
+@hypothesis.settings(max_examples=5 * hypothesis.settings().max_examples)
+def test_damaged_bytes_are_an_error_or_another_model(flips: list[tuple[int, int]]) -> None:
+    content = bytearray(FULL.SerializeToString())
+    for at, value in flips:
+        content[at % len(content)] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.onnx")
+        path.write_bytes(content)
+        with contextlib.suppress(UserError):
+            verify_graph(import_graph(load_model(path)))
 
 
 def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

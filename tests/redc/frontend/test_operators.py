@@ -136,6 +136,7 @@ def test_add_with_every_broadcast(body: str, shape: tuple[int, ...], opset: int)
         ("y = Squeeze<axes = [-4]>(x)", 11, (2, 3, 4)),
         ("y = Squeeze(x, first)", 13, (2, 3, 4)),
         ("y = Squeeze(x)", 13, (2, 3, 4)),
+        ("y = Squeeze(x, none)", 13, (2, 3, 4)),
         ("y = Unsqueeze<axes = [0, 5]>(x)", 11, (1, 1, 2, 3, 4, 1)),
         ("y = Unsqueeze(x, ends)", 13, (1, 1, 2, 3, 4, 1)),
         ("y = Identity(x)", 7, (1, 2, 3, 4)),
@@ -150,7 +151,8 @@ def test_what_moves_no_value(body: str, opset: int, shape: tuple[int, ...]) -> N
         body,
         y="float[" + ", ".join(map(str, shape)) + "] y",
         constants="int64[3] to = {2, -1, 4}, int64[3] copy = {0, 0, -1}, int64[1] rest = {24}, "
-        "int64[1] first = {0}, int64[2] ends = {0, -1}, float ratio = {0.5}, bool no = {0}",
+        "int64[1] first = {0}, int64[0] none = {}, int64[2] ends = {0, -1}, "
+        "float ratio = {0.5}, bool no = {0}",
         opset=opset,
     )
     assert agree(model).tensors["y"].shape == shape
