@@ -17,9 +17,7 @@ def schedule_rounds(graph: Graph, context: Context) -> Graph:
     Pre: `pixels` are set.  Post: `schedule` is set and checked.
     """
     ops = tuple(
-        replace(op, schedule=_schedule(graph, op, context.options))
-        if isinstance(op, CrossbarOp)
-        else op
+        replace(op, schedule=_schedule(graph, op, context.options)) if isinstance(op, CrossbarOp) else op
         for op in graph.ops
     )
     return replace(graph, ops=ops)

@@ -33,9 +33,7 @@ class Saturating:
 
 SATURATING = {
     # max |tanh''| = 4 / (3 sqrt 3); max |sigmoid''| = 1 / (6 sqrt 3)
-    "tanh": Saturating(
-        np.tanh, lambda t: math.atanh(1 - t), 1.0, 4 / (3 * math.sqrt(3)), -1.0, 1.0
-    ),
+    "tanh": Saturating(np.tanh, lambda t: math.atanh(1 - t), 1.0, 4 / (3 * math.sqrt(3)), -1.0, 1.0),
     "sigmoid": Saturating(
         lambda x: 1 / (1 + np.exp(-x)),
         lambda t: math.log((1 - t) / t),
