@@ -60,6 +60,11 @@ def deconvolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> 
 def convolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> Window:
     """The window of a Conv over an input of spatial `size`.  Raises Rejected."""
     stride, dilation, begin, end, auto_pad = _common(kernel, attributes)
+    if auto_pad.startswith("SAME") and any(d > 1 for d in dilation):
+        raise Rejected(
+            f"onnxruntime runs no Conv with auto_pad {auto_pad!r} and dilations {list(dilation)}",
+            hint="state the pads explicitly",
+        )
     pads, output = [], []
     for a, length in enumerate(size):
         reach = (kernel[a] - 1) * dilation[a] + 1

@@ -44,8 +44,7 @@ def windows(draw: st.DrawFn, transposed: bool) -> onnx.ModelProto:
     size, kernel, stride = each(1, few), each(1, few), each(1, 3)
     attributes: dict[str, Any] = {"group": groups, "strides": stride}
     style = draw(st.sampled_from(("pads", "output_shape", *AUTO_PADS)))
-    dilated = transposed or style in ("pads", "output_shape", "VALID")  # onnxruntime: no SAME
-    dilation = each(1, 3) if dilated else [1] * rank
+    dilation = each(1, 3) if draw(st.booleans()) else [1] * rank
     attributes["dilations"] = dilation
     if style in AUTO_PADS:
         attributes["auto_pad"] = style
