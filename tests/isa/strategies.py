@@ -112,7 +112,7 @@ def targets(draw: st.DrawFn) -> Target:
 
 @st.composite
 def buffers(draw: st.DrawFn, name: str) -> Buffer:
-    kind = draw(st.sampled_from(["input", "output", "buffer"]))
+    kind: Any = draw(st.sampled_from(["input", "output", "buffer"]))
     scale = draw(st.none() | floats)
     onnx = draw(st.none() | st.tuples(strings, shapes, small))
     tensor, onnx_shape, axis = onnx or (None, (), 0)
@@ -130,9 +130,12 @@ def constants(draw: st.DrawFn, name: str) -> Constant:
 
 @st.composite
 def crossbars(draw: st.DrawFn, name: str) -> Crossbar:
-    sizes = [draw(small) for _ in range(5)]
     index = draw(st.lists(small, max_size=3).map(tuple))
-    return Crossbar(name, index, *sizes, draw(int_types), draw(int_types), draw(strings), draw(small))
+    bands, rows, columns_bands, columns, groups = (draw(small) for _ in range(5))
+    types = draw(int_types), draw(int_types)
+    return Crossbar(
+        name, index, bands, rows, columns_bands, columns, groups, *types, draw(strings), draw(small)
+    )
 
 
 @st.composite

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import isa
-from isa.program import Program
+from isa.program import Array, Instruction, Program
 
 TEXT = """\
 .isa 1
@@ -30,7 +30,7 @@ store %y[0], v0
 
 @pytest.fixture
 def program() -> Program:
-    data = {"w": np.array([[1, -2], [3, 4]], np.int8), "b": np.array([5, 6], np.int32)}
+    data: dict[str, Array] = {"w": np.array([[1, -2], [3, 4]], np.int8), "b": np.array([5, 6], np.int32)}
     return dataclasses.replace(isa.parse(TEXT), data=data)
 
 
@@ -157,6 +157,7 @@ def test_a_text_can_be_checked_without_its_data(program: Program) -> None:
 def test_errors_of_a_program_in_memory_show_the_line_it_would_print(program: Program) -> None:
     layer = program.layers[0]
     stripped = isa.parse(isa.to_text(program)).layers[0].body[1]
+    assert isinstance(stripped, Instruction)
     bare = dataclasses.replace(stripped, span=isa.program.NOWHERE, operand_spans=())
     broken = dataclasses.replace(
         program, source=None, layers=(dataclasses.replace(layer, body=(layer.body[0], bare, bare)),)

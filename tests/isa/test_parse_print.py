@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,21 +30,20 @@ def test_printed_text_is_canonical(program: Program) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(programs(), st.randoms(use_true_random=False))
-def test_fmt_of_a_roughed_up_text_is_the_printed_program(program: Program, random: object) -> None:
+def test_fmt_of_a_roughed_up_text_is_the_printed_program(program: Program, random: Random) -> None:
     text = isa.to_text(program)
     rough = "\n".join(_roughen(line, random) for line in text.split("\n"))
     assert isa.parse(rough) == program
     assert isa.format_text(rough) == text
 
 
-def _roughen(line: str, random: object) -> str:
+def _roughen(line: str, random: Random) -> str:
     """Spaces of another number wherever the language has spaces, outside of strings."""
     parts = re.split(r'("(?:[^"\\]|\\.)*")', line)
-    choose = random.choice  # type: ignore[attr-defined]
     for position in range(0, len(parts), 2):
-        parts[position] = re.sub(r"[ ]+", lambda _: choose([" ", "  ", "\t"]), parts[position])
-        parts[position] = re.sub(r",", lambda _: choose([",", " ,"]), parts[position])
-    return choose(["", "  ", "\t"]) + "".join(parts).strip(" \t") + choose(["", " ", "\r"])
+        parts[position] = re.sub(r"[ ]+", lambda _: random.choice([" ", "  ", "\t"]), parts[position])
+        parts[position] = re.sub(r",", lambda _: random.choice([",", " ,"]), parts[position])
+    return random.choice(["", "  ", "\t"]) + "".join(parts).strip(" \t") + random.choice(["", " ", "\r"])
 
 
 COMMENTED = """; a program ; with comments

@@ -11,7 +11,7 @@ import isa
 from isa.geometry import Geometry
 from isa.instructions import EVENTS, INSTRUCTIONS, Kind, Sizes, Spec
 from isa.printer import instruction_text
-from isa.program import Instruction
+from isa.program import Array, Instruction
 from isa.verifier.code import CHECKS
 from isa.verifier.signature import WANTED
 from isa.verifier.values import RULES, TABLES
@@ -74,14 +74,15 @@ def test_bounds_of_values_hold_for_the_meaning_of_the_instruction(data: st.DataO
     table = spec.mnemonic in TABLES
     length = 1100 if table else len(values)
     if Kind.FLOATS in {p.kind for p in spec.params}:
-        constant = np.array([data.draw(st.floats(0, 4, width=32)) for _ in range(length)], np.float32)
+        constant: Array = np.array([data.draw(st.floats(0, 4, width=32)) for _ in range(length)], np.float32)
     else:
         seed = data.draw(st.integers(0, 99))
         constant = np.random.default_rng(seed).integers(-900, 900, size=length)
-    attributes: dict[str, int | float] = {
+    every: dict[str, dict[str, int | float]] = {
         "quant": {"zero": 3, "low": -9, "high": 90, "slope": data.draw(st.floats(0, 2, width=32))},
         "lookup": {"low": -500, "shift": data.draw(st.integers(0, 3)), "fraction": 2},
-    }.get(spec.mnemonic, {})  # fmt: skip
+    }
+    attributes = every.get(spec.mnemonic, {})
     low, high = RULES[spec.mnemonic]([(min(values), max(values))], [constant], attributes)
     result = spec.meaning(np.array(values), constant, **attributes)
     assert low <= result.min()
