@@ -91,7 +91,7 @@ def _scaled(value: float, step: int, units: Sequence[str]) -> str:
         last = position == len(units) - 1
         if position == 0 and value < step:
             return f"{value:.0f} {unit}".rstrip()
-        digits = max(0, 2 - (value >= 10) - (value >= 100))
+        digits = 2 - (value >= 9.995) - (value >= 99.95)  # after rounding, three digits in all
         if float(f"{value:.{digits}f}") < step or last:
             return f"{value:.{digits}f} {unit}"
         value /= step

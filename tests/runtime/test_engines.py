@@ -12,8 +12,10 @@ from runtime import run
 from runtime.count import count
 from tests.runtime.strategies import programs, random_inputs
 
+EXAMPLES = max(200, settings().max_examples)
 
-@settings(max_examples=150, deadline=None)
+
+@settings(max_examples=EXAMPLES)
 @given(programs(), st.integers(0, 2**32 - 1))
 def test_step_counts_what_the_static_counts_say(program: Program, seed: int) -> None:
     note(to_text(program))
@@ -21,7 +23,7 @@ def test_step_counts_what_the_static_counts_say(program: Program, seed: int) -> 
     assert list(result.counters) == count(program)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(programs(), st.integers(0, 2**32 - 1))
 def test_fast_and_step_agree_on_every_output_buffer_accumulator_and_counter(
     program: Program, seed: int

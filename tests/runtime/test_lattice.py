@@ -42,7 +42,7 @@ def visit(address: Address, sizes: tuple[int, ...], ranges: dict[str, tuple[int,
     return Where(inside, inserted, outside)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=max(300, settings().max_examples))
 @given(st.lists(AXES, max_size=3), st.lists(st.integers(1, 6), min_size=3, max_size=3), RANGES)
 def test_the_closed_form_equals_visiting(
     axes: list[tuple[dict[str, int], int, int]], sizes: list[int], ranges: dict[str, tuple[int, int]]

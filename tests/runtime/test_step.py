@@ -238,7 +238,7 @@ def test_the_trace_tells_cycle_instruction_operands_and_values() -> None:
     assert len(lines) == 4 * 17
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(programs(), st.integers(0, 2**32 - 1))
 def test_vectors_are_as_long_as_the_analysis_says(drawn: Program, seed: int) -> None:
     """Events are computed from static sizes; the vectors that really flow have them."""
@@ -251,7 +251,7 @@ def test_vectors_are_as_long_as_the_analysis_says(drawn: Program, seed: int) -> 
     run(drawn, random_inputs(drawn, seed), engine="step", trace=check)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(programs(), st.integers(0, 2**32 - 1))
 def test_one_node_at_a_time_is_the_whole_layer(drawn: Program, seed: int) -> None:
     """What `fast` relies on when it hands a nest to step."""

@@ -1,0 +1,62 @@
+"""Memory: allocated, reset, and refused before it is too much."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runtime import InputError, Memory, load, run
+from runtime.machine import available_bytes
+from tests.runtime.programs import deconvolution
+
+
+def test_buffers_start_at_their_zero_code_and_return_to_it() -> None:
+    base = deconvolution()
+    shifted = replace(base, buffers={**base.buffers, "y": replace(base.buffers["y"], zero=9)})
+    memory = Memory.of(shifted)
+    assert (memory.codes["y"] == 9).all()
+    memory.codes["x"][...] = 1
+    memory.codes["y"][...] = 1
+    memory.reset()
+    assert (memory.codes["y"] == 9).all()
+    assert (memory.codes["x"] == 1).all()
+
+
+def test_buffers_that_do_not_fit_are_refused_before_they_are_allocated() -> None:
+    base = deconvolution()
+    huge = replace(base.buffers["y"], shape=(1 << 30, 1 << 20, 8))
+    with pytest.raises(InputError) as caught:
+        load(replace(base, buffers={**base.buffers, "y": huge}), engine="step", verify=False)
+    assert caught.value.place == "buffer %y"
+    assert "GiB" in caught.value.message
+    assert "--count-only" in str(caught.value)
+
+
+def test_this_machine_has_memory() -> None:
+    assert available_bytes() > 0
+
+
+@pytest.mark.parametrize("fidelity", ["adc", "analog"])
+def test_fidelities_to_come_say_so(fidelity: str) -> None:
+    with pytest.raises(InputError, match="comes with a later release"):
+        run(deconvolution(), {}, fidelity=fidelity)
+
+
+def test_unknown_engines_and_fidelities_are_named() -> None:
+    with pytest.raises(InputError, match='no fidelity "exat"'):
+        run(deconvolution(), {}, fidelity="exat")
+    with pytest.raises(InputError, match='no engine "slow"'):
+        run(deconvolution(), {}, engine="slow")  # type: ignore[arg-type] # the point
+    with pytest.raises(InputError, match="does not execute instruction by instruction"):
+        run(deconvolution(), {}, engine="fast", trace=lambda *_: None)
+
+
+def test_results_of_one_loaded_program_do_not_share_memory() -> None:
+    loaded = load(deconvolution(), engine="step")
+    one = loaded.run({"x": np.ones((1, 2, 2), np.float32)})
+    kept = {name: array.copy() for name, array in (one.buffers | one.outputs).items()}
+    loaded.run({"x": np.zeros((1, 2, 2), np.float32)})
+    for name, array in (one.buffers | one.outputs).items():
+        np.testing.assert_array_equal(array, kept[name])
