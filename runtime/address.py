@@ -7,6 +7,7 @@ falls between two pixels.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ INSERTED = -(1 << 64)
 OUTSIDE = -(1 << 72)
 """Far below every position, and 64 axes of INSERTED still above one OUTSIDE: so sums classify."""
 
-TABLE_LIMIT = 1 << 16
+TABLE_LIMIT = 1 << 12
 """Loops longer than this are evaluated by arithmetic instead of by table."""
 
 
@@ -61,11 +62,8 @@ def locator(
         if not affine.terms:
             base += part(affine, affine.constant, size, stride)
         elif len(affine.terms) == 1 and _length(loops[affine.terms[0][0]]) <= TABLE_LIMIT:
-            name, factor = affine.terms[0]
-            loop = loops[name]
-            table = [
-                part(affine, factor * v + affine.constant, size, stride) for v in range(loop.first, loop.last)
-            ]
+            loop = loops[affine.terms[0][0]]
+            table = _table(affine, size, stride, loop.first, loop.last)
             key = (loop.slot, loop.first)
             known = tables.get(key)
             tables[key] = [a + b for a, b in zip(known, table, strict=True)] if known else table
@@ -73,6 +71,13 @@ def locator(
             computed.append(_axis(affine, size, stride, loops, values))
         stride *= size
     return _join(base, [(slot, first, table) for (slot, first), table in tables.items()], computed, values)
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _table(affine: Affine, size: int, stride: int, first: int, last: int) -> list[int]:
+    """`part` for each value of the one variable.  Cached: many addresses of a layer share theirs."""
+    factor = affine.terms[0][1]
+    return [part(affine, factor * value + affine.constant, size, stride) for value in range(first, last)]
 
 
 def _length(loop: LoopVariable) -> int:
@@ -106,7 +111,7 @@ def _join(
     if not tables:
         return lambda: base
     *outer, (slot, first, table) = tables
-    last = [base + entry for entry in table]
+    last = [base + entry for entry in table] if base else table
     # Index by the value itself where the loop starts at 0, as nearly all do.
     if not outer:
         if first == 0:

@@ -116,26 +116,22 @@ def enter(buffer: Buffer, array: Array, codes: Array) -> None:
 
 def leave(buffer: Buffer, codes: Array) -> Array:
     """The float32 array of the ONNX shape that `codes` stand for."""
+    flat = np.ascontiguousarray(onnx_order(buffer, codes)).reshape(-1)
     result: Array = np.empty(onnx_shape(buffer), np.float32)
-    target = channels_last(buffer, result)
-    scale = np.float32(1.0 if buffer.scale is None else buffer.scale)
-    if codes.ndim < 2 or codes.size <= BLOCK:
-        target[...] = _real(codes, buffer.zero, scale)
-        return result
-    for index in np.ndindex(codes.shape[:-3]):
-        rows = max(1, BLOCK // max(1, codes[index][0].size))
-        for first in range(0, codes.shape[len(index)], rows):
-            block = (*index, slice(first, first + rows))
-            target[block] = _real(codes[block], buffer.zero, scale)
+    real = result.reshape(-1)
+    for first in range(0, flat.size, BLOCK):
+        span = slice(first, first + BLOCK)
+        _to_real(flat[span], buffer, real[span])
     return result
 
 
-def _real(codes: Array, zero: int, scale: np.float32) -> Array:
-    if zero == 0 or codes.dtype.itemsize <= 2:
-        real = codes.astype(np.float32)  # exact up to 24 bits; zero is a code, so the difference is too
-        if zero:
-            np.subtract(real, np.float32(zero), out=real)
+def _to_real(codes: Array, buffer: Buffer, real: Array) -> None:
+    zero = buffer.zero
+    if zero and codes.dtype.itemsize > 2:
+        real[...] = codes.astype(np.int64) - zero
     else:
-        real = (codes.astype(np.int64) - zero).astype(np.float32)
-    np.multiply(real, scale, out=real)
-    return real
+        real[...] = codes
+        if zero:  # both fit 24 bits, and so does the difference: exact
+            np.subtract(real, np.float32(zero), out=real)
+    if buffer.scale is not None:
+        np.multiply(real, np.float32(buffer.scale), out=real)

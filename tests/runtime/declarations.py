@@ -1,0 +1,138 @@
+"""The declarations of random programs: target, buffers, crossbars and constants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from isa.geometry import geometry
+from isa.program import (
+    Array,
+    Buffer,
+    Constant,
+    ConstRef,
+    Crossbar,
+    IntType,
+    Target,
+    smallest_type,
+)
+
+SMALL_TYPES = [IntType(False, 8), IntType(True, 8), IntType(False, 4), IntType(True, 11), IntType(False, 1)]
+
+
+class Declarations:
+    """What a random program declares, every decision drawn; `Author` writes the code."""
+
+    def __init__(self, draw: Any) -> None:
+        self.draw = draw
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.buffers: dict[str, Buffer] = {}
+        self.crossbars: dict[str, Crossbar] = {}
+        self.constants: dict[str, Constant] = {}
+        self.data: dict[str, Array] = {}
+        self.arrays = 0
+        self.lengths = sorted({self.pick(1, 3), self.pick(1, 5)})
+        self.target = self.make_target()
+
+    # ------------------------------------------------------------ choices
+
+    def pick(self, low: int, high: int) -> int:
+        return int(self.draw(st.integers(low, high)))
+
+    def chance(self, percent: int) -> bool:
+        """True with about this chance; shrinks to False."""
+        return self.pick(1, 100) > 100 - percent
+
+    def choose(self, options: list[Any]) -> Any:
+        return options[self.pick(0, len(options) - 1)]
+
+    # ------------------------------------------------------------ declarations
+
+    def make_target(self) -> Target:
+        return Target(
+            "random",
+            rows=self.choose([None, 2, 7]),
+            columns=self.choose([None, 30, 64]),
+            cell=self.pick(1, 4),
+            encoding=self.choose(["differential", "offset"]),
+            pair=self.choose(["shared", "separate"]),
+            dac=self.pick(1, 3),
+            share=self.pick(1, 8),
+            adders=self.pick(1, 3),
+            vector=self.pick(1, 3),
+            read=self.pick(1, 2),
+            write=self.pick(1, 2),
+        )
+
+    def make_buffer(self, kind: Any, vector: int, *, accumulator: bool = False) -> Buffer:
+        spatial = tuple(self.pick(1, 4) for _ in range(self.pick(0, 3)))
+        name = f"b{len(self.buffers)}"
+        shape = (*spatial, vector)
+        if accumulator:
+            buffer = Buffer(name, kind, IntType(True, 48), shape)
+        else:
+            kind_of = self.choose(SMALL_TYPES)
+            zero = self.pick(kind_of.low, kind_of.high) if self.chance(40) else 0
+            buffer = self.onnx(Buffer(name, kind, kind_of, shape, self.choose([1.0, 0.25, 0.1]), zero))
+        self.buffers[name] = buffer
+        return buffer
+
+    def onnx(self, buffer: Buffer) -> Buffer:
+        """Give a buffer an ONNX tensor, whose axis `axis` lies last in the buffer."""
+        axis = self.pick(0, len(buffer.shape) - 1)
+        shape = list(buffer.shape[:-1])
+        shape.insert(axis, buffer.shape[-1])
+        return replace(buffer, tensor=f"t.{buffer.name}", onnx_shape=tuple(shape), axis=axis)
+
+    def make_crossbar(self, source: Buffer) -> Crossbar:
+        rows, columns = source.vector, self.choose(self.lengths)
+        divisors = [g for g in range(1, rows + 1) if rows % g == 0 and columns % g == 0]
+        drive = source.drive_type
+        crossbar = Crossbar(
+            name=f"x{len(self.crossbars)}",
+            index_shape=tuple(self.pick(1, 3) for _ in range(self.pick(0, 2))),
+            row_bands=self.pick(1, 2),
+            rows=rows,
+            column_bands=self.pick(1, 2),
+            columns=columns,
+            groups=self.choose(divisors),
+            weight_type=self.choose(
+                [IntType(True, 8), IntType(True, 3), IntType(True, 12), IntType(False, 4)]
+            ),
+            input_type=self.choose([drive, smallest_type(drive.low - 1, drive.high + 1)]),
+            data=f"w{len(self.crossbars)}",
+            place=self.arrays,
+        )
+        kind = crossbar.weight_type
+        weights = self.rng.integers(kind.low + kind.signed, kind.high + 1, crossbar.data_shape)
+        self.data[crossbar.data] = weights.astype(kind.dtype)
+        self.arrays += crossbar.count * geometry(crossbar, self.target).arrays
+        self.crossbars[crossbar.name] = crossbar
+        return crossbar
+
+    def integers(self, length: int, low: int, high: int) -> tuple[ConstRef, Array]:
+        """An integer constant, inline or in the data file, for vectors of `length`."""
+        shape = (self.choose([1, length]),)
+        values = self.rng.integers(low, high + 1, shape)
+        name = f"c{len(self.constants) + len(self.data)}"
+        if self.chance(50):
+            self.constants[name] = Constant(name, "i16", shape, tuple(int(v) for v in values))
+        else:
+            self.data[name] = values.astype(np.int32)
+        return ConstRef(name), values
+
+    def scale(self, length: int, magnitude: int) -> ConstRef:
+        """A float constant that brings values of `magnitude` somewhere near [-256, 256]."""
+        size = self.choose([1, length])
+        values = (self.rng.random(size) * 300 / max(1, magnitude)).astype(np.float32)
+        if self.chance(10):
+            values[0] = self.choose([0.0, 1e35 / max(1, magnitude), 1e-40])
+        name = f"s{len(self.constants) + len(self.data)}"
+        if self.chance(50):
+            self.constants[name] = Constant(name, "f32", (size,), tuple(float(v) for v in values))
+        else:
+            self.data[name] = values
+        return ConstRef(name)
