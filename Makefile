@@ -10,6 +10,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
   "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
   && { echo "$$p"; break; }; done)
 
+# onnxruntime would keep a database of events in the user's cache folder, and send them.
+export ORT_DISABLE_TELEMETRY := 1
+
 .PHONY: demo test lint docs bench clean
 .NOTPARALLEL:
 

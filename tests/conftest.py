@@ -13,6 +13,9 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_
 hypothesis.settings.register_profile("deep", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+# onnxruntime would keep a database of events in the user's cache folder, and send them.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update-golden`: write what was found over what was expected; then read the diff."""
