@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,18 @@ class Range:
     @staticmethod
     def of(values: Array, samples: int = 1) -> Range:
         """The range of `samples` samples along axis 0.  Raises ValueError for NaN or infinity."""
-        rows = np.asarray(values, dtype=np.float64).reshape(samples, -1)
+        rows = values.reshape(samples, -1)
         lows, highs = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
         if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
             raise ValueError("not a number, or infinite")
-        return Range(lows, highs)
+        return Range(lows.astype(np.float64), highs.astype(np.float64))
+
+    def widen(self, other: Range) -> Range:
+        """The same samples, seen elsewhere."""
+        return Range(np.minimum(self.lows, other.lows), np.maximum(self.highs, other.highs))
 
     def merge(self, other: Range) -> Range:
+        """Other samples."""
         return Range(np.append(self.lows, other.lows), np.append(self.highs, other.highs))
 
     def bounds(self, deviations: float) -> tuple[float, float]:
@@ -64,46 +70,66 @@ def observe(
     tensors: Iterable[str],
     samples: Mapping[str, Array],
     shapes: Mapping[str, tuple[int, ...]],
+    pieces: int = 1,
 ) -> dict[str, Range]:
     """Run `model` on `samples` and return the range of every tensor in `tensors`.
 
     Axis 0 of every sample array counts samples; `shapes` are the inputs' shapes that the model
     was compiled for.  One run takes as many samples as axis 0 of those says, or up to RUN where
-    the model leaves axis 0 open; samples that do not fill a run are dropped.  Raises UserError
-    if a value is not finite or there are too few samples.
+    the model leaves axis 0 open; samples that do not fill a run are dropped.  With `pieces` > 1
+    every spatial axis is cut into so many and the model runs on one tile at a time: a network of
+    convolutions takes nearly the same values there, in a fraction of the memory.  Raises
+    UserError if a value is not finite or there are too few samples.
     """
     names = list(dict.fromkeys(tensors))
     check_samples(samples, shapes)
     open_axis = _open_batches(model)
     runs = min(len(samples[name]) // shape[0] for name, shape in shapes.items())
     at_once = min(runs, max(1, RUN // max(s[0] for s in shapes.values()))) if open_axis else 1
-    session = exposed_session(model, names)
+    session = exposed_session(model, names, any_size=pieces > 1)
     kept = [name for name in names if name in {o.name for o in session.get_outputs()}]
     ranges: dict[str, Range] = {}
 
-    def see(name: str, value: Array, count: int) -> None:
+    def look(name: str, value: Array, count: int) -> Range:
         by_sample = value.ndim > 0 and len(value) % count == 0
         try:
-            seen = Range.of(value, count if by_sample else 1)
+            return Range.of(value, count if by_sample else 1)
         except ValueError as error:
             raise UserError(
                 f"tensor {name!r} takes a value that is {error} on a calibration sample",
                 place=f"tensor {name!r}",
                 hint="check the samples and the weights for NaN, infinity and overflow",
             ) from error
-        ranges[name] = ranges[name].merge(seen) if name in ranges else seen
 
     for start in range(0, runs, at_once):
         stop = min(start + at_once, runs)
         feed = {n: samples[n][start * s[0] : stop * s[0]] for n, s in shapes.items()}
         rows = {len(value) for value in feed.values()}
         count = rows.pop() if len(rows) == 1 else 1
-        for name, value in zip(kept, session.run(kept, feed), strict=True):
-            see(name, value, count)
-        for name in names:
-            if name in feed:
-                see(name, feed[name], count)
+        seen: dict[str, Range] = {}
+        for tile in _tiles(feed, pieces):
+            values = dict(zip(kept, run_session(session, kept, tile), strict=True))
+            values |= {name: tile[name] for name in names if name in tile}
+            for name, value in values.items():
+                found = look(name, value, count)
+                seen[name] = seen[name].widen(found) if name in seen else found
+        for name, found in seen.items():
+            ranges[name] = ranges[name].merge(found) if name in ranges else found
     return ranges
+
+
+def _tiles(feed: Mapping[str, Array], pieces: int) -> Iterator[Mapping[str, Array]]:
+    """Every input cut along its spatial axes (all but the first two), tile by tile."""
+    if pieces == 1:
+        yield feed
+        return
+    rank = min(value.ndim for value in feed.values()) - 2
+    for index in itertools.product(range(pieces), repeat=rank):
+        tile = dict(feed)
+        for axis, i in enumerate(index):
+            tile = {n: np.array_split(v, pieces, axis=axis + 2)[i] for n, v in tile.items()}
+        if all(value.size for value in tile.values()):
+            yield {n: np.ascontiguousarray(v) for n, v in tile.items()}
 
 
 def check_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -150,8 +176,26 @@ def _open_batches(model: onnx.ModelProto) -> bool:
     return all(d and d[0].WhichOneof("value") != "dim_value" for d in dims)
 
 
-def exposed_session(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:
-    """An onnxruntime session of `model` with every tensor of `tensors` that a node makes as an output."""
+def run_session(session: Any, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
+    """The tensors `names`; none cost nothing.  Raises UserError where onnxruntime fails."""
+    if not names:
+        return []
+    try:
+        values: list[Array] = session.run(list(names), dict(feed))
+    except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
+        raise UserError(
+            f"onnxruntime fails on the calibration samples: {error}",
+            place="calibration samples",
+            hint="try the model and the samples with onnxruntime alone",
+        ) from error
+    return values
+
+
+def exposed_session(model: onnx.ModelProto, tensors: Sequence[str], *, any_size: bool = False) -> Any:
+    """An onnxruntime session of `model` with every tensor of `tensors` that a node makes as an output.
+
+    With `any_size` the inputs' spatial axes are left open.
+    """
     import onnx as onnx_
     import onnxruntime
 
@@ -162,6 +206,13 @@ def exposed_session(model: onnx.ModelProto, tensors: Sequence[str]) -> Any:
     for name in tensors:
         if name in made and name not in have:
             wider.graph.output.append(onnx_.ValueInfoProto(name=name))
+    if any_size:
+        del wider.graph.value_info[:]
+        for value in wider.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        for value in wider.graph.input:
+            for axis, dim in enumerate(value.type.tensor_type.shape.dim[2:]):
+                dim.dim_param = f"size{axis}"
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

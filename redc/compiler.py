@@ -17,7 +17,7 @@ from redc.backend.emit import emit
 from redc.calibration import Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError
 from redc.frontend import import_graph, load_model
-from redc.ir.graph import Graph
+from redc.ir.graph import CrossbarOp, Graph, ReshapeOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, check_options
 
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 CALIBRATION_SAMPLES = 64
+TILE_VALUES = 1 << 26
+SMALLEST_TILE = 16
+"""Inputs are cut until the largest tensor has at most TILE_VALUES values, or they get that small."""
 CALIBRATION_VALUES = 1 << 25
 """Of the largest tensor, over all samples nobody asked for: past that, fewer samples will do."""
-FEWEST_SAMPLES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ def compile_with(
 
     check_options(options)
     proto = load_model(model)
-    graph = import_graph(proto, shapes)
+    title = str(model) if isinstance(model, str | Path) else None
+    graph = import_graph(proto, shapes, title=title)
     machine = target if isinstance(target, Target) else load_target(str(target))
 
     def look(tensors: tuple[str, ...]) -> dict[str, Range]:
@@ -88,7 +91,7 @@ def compile_with(
         samples = calibrate
         if samples is None:
             samples = known_samples(model, sizes, _affordable(graph))
-        return observe(proto, tensors, samples, sizes)
+        return observe(proto, tensors, samples, sizes, _pieces(graph))
 
     context = Context(options, machine, look)
     imported = graph
@@ -102,7 +105,7 @@ def compile_with(
             try:
                 verify_graph(imported)
             except InternalError as error:
-                raise InternalError(f"{error} (after passes {', '.join(done)})") from error
+                raise InternalError(f"{error.args[0]} (after {', '.join(done)})") from error
         if after:
             after(name, imported)
     program, comments = emit(imported, machine)
@@ -112,7 +115,24 @@ def compile_with(
 def _affordable(graph: Graph) -> int:
     """How many samples to calibrate on where nobody gave any."""
     largest = max(math.prod(t.shape[1:]) for t in graph.tensors.values())
-    return max(FEWEST_SAMPLES, min(CALIBRATION_SAMPLES, CALIBRATION_VALUES // largest))
+    return max(1, min(CALIBRATION_SAMPLES, CALIBRATION_VALUES // largest))
+
+
+def _pieces(graph: Graph) -> int:
+    """Into how many pieces per axis to cut the inputs while calibrating, to bound its memory.
+
+    Only a network of convolutions and elementwise operators of one rank can be cut.
+    """
+    ranks = {len(op.kernel) for op in graph.ops if isinstance(op, CrossbarOp)}
+    if any(isinstance(op, ReshapeOp) for op in graph.ops) or len(ranks) != 1 or 0 in ranks:
+        return 1
+    smallest = min(min(graph.tensors[name].shape[2:], default=1) for name in graph.inputs)
+    largest = max(math.prod(t.shape) for t in graph.tensors.values())
+    rank = ranks.pop()
+    pieces = 1
+    while largest > TILE_VALUES * pieces**rank and smallest >= 2 * SMALLEST_TILE * pieces:
+        pieces *= 2
+    return pieces
 
 
 def known_samples(

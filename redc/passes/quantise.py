@@ -141,7 +141,7 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> Crossbar
 
 
 def _bias_codes(op: CrossbarOp | VectorOp, bias: F64, step: F64) -> Array:
-    codes = np.rint(bias / step)
+    codes = np.asarray(np.rint(bias / step))
     if np.abs(codes).max(initial=0.0) >= 2.0**62:
         raise UserError(
             "the bias does not fit the accumulators",

@@ -219,7 +219,7 @@ def test_a_program_of_another_model_is_refused(program, inputs):
     other = generator()
     other.graph.input[0].name = "noise"
     other.graph.node[0].input[0] = "noise"
-    with pytest.raises(redc.UserError, match=r"inputs are z, the model's are noise"):
+    with pytest.raises(redc.UserError, match=r"the model has no input .z.; input .noise. is missing"):
         diff(other, program, inputs)
 
 

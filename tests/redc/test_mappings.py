@@ -194,15 +194,14 @@ def test_a_deconvolution_worked_by_hand_compiles_to_the_program_worked_by_hand()
             f'quant v{phase}, v{phase}, "ct.scale", low=0, high=255',
             f"store %y[n, {ends[0]}, {ends[1]}], v{phase}",
         ]
-    low, zero = _codes(text)
-    expected = [e.replace("low=0, high=255", low + zero) for e in expected]
+    expected = [e.replace("low=0, high=255", _codes(text)) for e in expected]
     assert body == [*expected, "end", "end", "end"]
 
 
-def _codes(text: str) -> tuple[str, str]:
+def _codes(text: str) -> str:
     """The output's saturation as its declaration gives it: it depends on the seeded weights."""
     output = next(line for line in text.splitlines() if line.startswith(".output"))
     words = output.split()
     zero = int(words[words.index("zero") + 1])
     signed = words[2].startswith("i8")
-    return ("low=-128, high=127" if signed else "low=0, high=255"), f", zero={zero}" if zero else ""
+    return (f"zero={zero}, " if zero else "") + ("low=-128, high=127" if signed else "low=0, high=255")
