@@ -295,3 +295,23 @@ def test_several_layers_report_in_order() -> None:
     assert [name for name, _ in result.counters] == ["ct", "again"]
     assert result.total == 2 * result.counters[0][1]
     assert len(list(walk(base.layers[0].body))) == 17
+
+
+def test_a_store_that_is_not_requantised_leaves_no_accumulator_behind() -> None:
+    """Also where it comes from another nest: the record follows the last store of each cell."""
+    x = Buffer("x", "input", I8, (1,), 1.0)
+    y = Buffer("y", "output", I8, (2, 1), 1.0)
+    v0 = Register(0)
+    load = op("load", v0, at("x"))
+    first = Loop(
+        "q",
+        0,
+        2,
+        (load, op("quant", v0, v0, ConstRef("s"), low=-9, high=9), op("store", at("y", var("q")), v0)),
+    )
+    second = Loop("q", 1, 2, (load, op("store", at("y", var("q")), v0)))
+    scale = Constant("s", "f32", (1,), (1.0,))
+    hand = program(Layer("l", (first, second)), buffers=[x, y], constants=(scale,))
+    result = run(hand, {"x": [5]}, engine="step", observe=True)
+    assert result.buffers["y"].tolist() == [[5], [5]]
+    assert result.accumulators["y"].tolist() == [[5], [0]]
