@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -179,6 +180,7 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing leaves the machine unasked
     options = parser().parse_args(arguments)
     from redc.commands import run_command
 

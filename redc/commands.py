@@ -123,9 +123,13 @@ def compile_command(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"{output}: {len(program.layers)} layers, {text.count(chr(10))} lines, "
+        print(f"{output}: {_count(len(program.layers), 'layer')}, {text.count(chr(10))} lines, "
               f"{sum(arrays.values())} arrays on {program.target.name}")  # fmt: skip
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def default_output(model: str) -> Path:
@@ -244,7 +248,9 @@ def check_command(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"{options.program}: valid ({len(program.layers)} layers, {instructions} instructions)")
+        print(
+            f"{options.program}: valid ({_count(len(program.layers), 'layer')}, {instructions} instructions)"
+        )
     return 0
 
 

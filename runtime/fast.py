@@ -20,6 +20,7 @@ from runtime.count import count
 from runtime.engine import Execution
 from runtime.evaluate import Evaluator, Iterations, Rows, Sources, evaluator
 from runtime.machine import Memory
+from runtime.observe import observed_buffers
 from runtime.step import StepEngine
 from runtime.symbols import Apply, Block, Expression, Load, Store, divided, nest_stores, shape_of
 
@@ -108,11 +109,10 @@ class Nest:
 
     def __init__(self, program: Program, blocks: Sequence[Block], observe: bool) -> None:
         batches: dict[tuple[str, bool], list[Batch]] = {}
-        watched: set[str] = set()
+        watched = set(observed_buffers(program)) if observe else set()
         for block in blocks:
             for key, batch in _batches(program, block):
                 batches.setdefault(key, []).append(batch)
-            watched |= {s.target.buffer for s in block.stores if observe and _requantised(s.value)}
         self.writers: list[Write | Add] = []
         for (name, accumulate), group in batches.items():
             if accumulate:
@@ -126,12 +126,6 @@ class Nest:
         sources = Sources(memory.codes)
         for writer in self.writers:
             writer.run(memory, sources)
-
-
-def _requantised(value: Expression) -> bool:
-    while isinstance(value, Apply) and value.mnemonic == "lookup":
-        value = value.argument
-    return isinstance(value, Apply) and value.mnemonic == "quant"
 
 
 def _batches(program: Program, block: Block) -> Iterator[tuple[tuple[str, bool], Batch]]:
