@@ -101,7 +101,7 @@ def _sizes(
     for kind, operand in zip(kinds, instruction.operands, strict=True):
         if isinstance(operand, Address):
             buffer = program.buffers[operand.buffer]
-            length, bits = buffer.vector, buffer.type.bits
+            length, bits = operand.length(buffer.vector), buffer.type.bits
         elif isinstance(operand, BufferRef):
             buffer = program.buffers[operand.name]
             if kind is Kind.TARGET:
@@ -114,7 +114,7 @@ def _sizes(
         elif kind is Kind.GROUP and isinstance(operand, Matrix):
             fired = len(pending.pop(operand.name, ()))
             shape = geometries[operand.name]
-        elif kind is Kind.TERM:
+        elif kind in (Kind.TERM, Kind.EITHER):
             terms += 1
             length = max(length, term_length(program, operand, lengths))
         elif kind is Kind.VALUE and isinstance(operand, Register):

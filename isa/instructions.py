@@ -16,6 +16,7 @@ Two families:
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -42,6 +43,7 @@ class Kind(enum.Enum):
     WRITE = "address written"
     SOURCE = "buffer read"
     TARGET = "buffer written"
+    EITHER = "register or integer constant"
     INTEGERS = "integer constant"
     FLOATS = "f32 constant"
 
@@ -81,7 +83,7 @@ class Sizes:
                `reshape` values in the whole destination buffer
     bits       bits of one value of the buffer that is touched (`reshape`: of the destination)
     from_bits  `reshape`: bits of one value of the source
-    terms      number of terms of a `sum`
+    terms      number of terms of a `sum`, `max` or `min`
     fired      sub-crossbars driven since the last fire of the group
     geometry   of the crossbar that is driven or fired
     """
@@ -232,14 +234,39 @@ def sum_(*terms: Array) -> Array:
 @instruction(
     Param("result", Kind.RESULT),
     Param("value", Kind.VALUE),
-    Param("factor", Kind.INTEGERS),
+    Param("factor", Kind.EITHER),
     unit=Unit.VECTOR,
     events=lambda s: {"vector_ops": s.length},
 )
 def mul(value: Array, factor: Array) -> Array:
-    """Multiply by an integer constant, value by value (or by one number)."""
+    """Multiply by a register or an integer constant, value by value (or by one number)."""
     product: Array = value * factor
     return product
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("terms", Kind.EITHER, repeated=True),
+    unit=Unit.VECTOR,
+    events=lambda s: {"vector_ops": (s.terms - 1) * s.length},
+)
+def max_(*terms: Array) -> Array:
+    """The largest of registers and integer constants, value by value.
+
+    All terms have one length; a constant of length 1 counts for every value.
+    """
+    return functools.reduce(np.maximum, terms)
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("terms", Kind.EITHER, repeated=True),
+    unit=Unit.VECTOR,
+    events=lambda s: {"vector_ops": (s.terms - 1) * s.length},
+)
+def min_(*terms: Array) -> Array:
+    """The smallest of registers and integer constants, value by value; lengths as for `max`."""
+    return functools.reduce(np.minimum, terms)
 
 
 @instruction(

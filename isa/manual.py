@@ -49,6 +49,7 @@ Kinds of operand differ at their first character:
 | address | `%x[n, q0 + 1, 2*q1 - 3]` | the vector at these coordinates of buffer `%x`: one expression for each axis but the last |
 | open address | `%x?[n, q0 - 1]` | the same, where the coordinates may lie outside of the buffer |
 | divided address | `%x?[n, (o0 + 1)/2]` | the same, where the quotient may be no integer |
+| part of a vector | `%x[n, q0, 16:48]` | of the vector at `[n, q0]` the values 16 to 47 alone |
 | buffer | `%x` | the whole buffer |
 | row band | `@k[1, 3].2` | the third row band of sub-crossbar (1, 3) of group `@k`; `.0` is not written |
 | column band | `@k[1, 3].2` | the third column band, where products are read |
@@ -85,11 +86,11 @@ RULES = """\
 
 * Inputs are not written. What is read was written before, in the order of the text. Every output is written. What was never written holds the zero of its buffer.
 * `accum` goes to a buffer without a scale, after a `clear`.
-* An address has one expression for each axis but the last. Without `?` it stays inside for every iteration and has no divisor.
+* An address has one expression for each axis but the last, and perhaps a part behind them that is not empty and inside the vector. Without `?` it stays inside for every iteration and has no divisor.
 
 **Values.**
 
-* Lengths fit: of a drive the rows of the crossbar; of terms each other; of what is stored the vector of its buffer; constants are vectors of the same length or of length 1.
+* Lengths fit: of a drive the rows of the crossbar; of terms each other; of what is stored the vector of its buffer, or the part that the address names; constants are vectors of the same length or of length 1.
 * Values fit, for every input: what is driven the input type of the crossbar, what is stored the type of the buffer, every sum 64 bits, every accumulator its type, every index its table. Products are bounded by the weights themselves, column by column; accumulators by how often an address can come up.
 * Scales are finite and not negative.
 
@@ -105,6 +106,8 @@ EXAMPLES: dict[str, str] = {
     "fire": "fire @k",
     "sum": 'sum v0, @k[1, 1], @k[1, 3], "bias", v3',
     "mul": 'mul v0, v0, "factors"',
+    "max": 'max v0, v1, v2, "least"',
+    "min": 'min v0, v1, "most"',
     "quant": 'quant v0, v0, "scale", zero=10, low=0, high=255, slope=0.1',
     "lookup": 'lookup v0, v0, "tanh", low=-512, shift=2, fraction=3',
     "load": "load v0, %x?[n, q0 - 1]",

@@ -128,8 +128,9 @@ def operand_text(operand: Operand) -> str:
             return quote(name)
         case BufferRef(name):
             return f"%{name}"
-        case Address(buffer, indices, outside):
-            return f"%{buffer}{'?' if outside else ''}[{', '.join(map(affine_text, indices))}]"
+        case Address(buffer, indices, outside, part):
+            words = [*map(affine_text, indices), *([f"{part[0]}:{part[1]}"] if part else [])]
+            return f"%{buffer}{'?' if outside else ''}[{', '.join(words)}]"
         case Matrix(name, index, band):
             where = f"[{', '.join(map(str, index))}]" if index else ""
             return f"@{name}{where}" + (f".{band}" if band else "")

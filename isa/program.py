@@ -113,12 +113,22 @@ class Address:
     """The vector at `%buffer[e0, e1, ...]`: one expression per axis but the last.
 
     With `?` (`outside` True) the address may leave the buffer, and then reads as zero and
-    writes nowhere.
+    writes nowhere.  `part` (first, last) names the values first <= c < last of the vector
+    alone, `%buffer[e0, 16:48]`; None is all of them.
     """
 
     buffer: str
     indices: tuple[Affine, ...]
     outside: bool = False
+    part: tuple[int, int] | None = None
+
+    def length(self, vector: int) -> int:
+        """Values that the address names, in a buffer whose vectors have `vector`."""
+        return vector if self.part is None else self.part[1] - self.part[0]
+
+    def columns(self, vector: int) -> slice:
+        """Where in the vector they lie."""
+        return slice(0, vector) if self.part is None else slice(*self.part)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,9 @@ class Directive:
 
 
 Statement = Instruction | LoopHead | LoopEnd | Directive
+Part = tuple[int, int]
+Index = tuple[tuple[Affine, ...], Part | None]
+"""What stands between brackets: expressions, and the part of the vector behind them."""
 
 
 class Reading:
@@ -82,7 +85,7 @@ class Reading:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self._indices: dict[str, tuple[Affine, ...]] = {}
+        self._indices: dict[str, Index] = {}
         self._operands: dict[str, Operand] = {}
 
     def operand(self, text: str, span: Span) -> Operand:
@@ -106,7 +109,8 @@ class Reading:
             return Matrix(name, self.plain_index(index, place), self.integer(band[1:], span))
         outside, name = name.endswith("?"), name.rstrip("?")
         if index:
-            return Address(name, self.index(index, place), outside)
+            indices, part = self.index(index, place)
+            return Address(name, indices, outside, part)
         if outside:
             hint = f"a whole buffer is %{name}, an address %{name}?[...]"
             self.report.error(span, "`?` belongs to an address", hint)
@@ -154,37 +158,40 @@ class Reading:
             return ""
         return plain
 
-    def index(self, text: str, span: Span) -> tuple[Affine, ...]:
-        """The expressions between the brackets; none after an error."""
+    def index(self, text: str, span: Span) -> Index:
+        """What stands between the brackets; nothing after an error."""
         found = self._indices.get(text)
         if found is None:
             found = self._indices[text] = self._read_index(text, span)
         return found
 
-    def _read_index(self, text: str, span: Span) -> tuple[Affine, ...]:
+    def _read_index(self, text: str, span: Span) -> Index:
         from lark import UnexpectedInput
 
         errors = len(self.report.diagnostics)
         enclosing, reading = _PLACE.set(span), _READING.set(self)
         try:
-            found: tuple[Affine, ...] = _lark().parse(text, start="index")  # type: ignore[assignment]
+            found: tuple[Affine | Part, ...] = _lark().parse(text, start="index")  # type: ignore[assignment]
         except UnexpectedInput as error:
             offset = column_of(error, text) - 1
             message, length = explain(error, text)
             place = Span(span.line, span.column + offset, span.column + offset + length)
-            self.report.error(place, message, "an index is [2*q0 + 1, (o1 - 3)/2]")
-            return ()
+            self.report.error(place, message, "an index is [2*q0 + 1, (o1 - 3)/2, 0:16]")
+            return (), None
         finally:
             _PLACE.reset(enclosing)
             _READING.reset(reading)
-        return found if len(self.report.diagnostics) == errors else ()
+        if len(self.report.diagnostics) != errors:
+            return (), None
+        part = next((entry for entry in found if isinstance(entry, tuple)), None)
+        return tuple(entry for entry in found if isinstance(entry, Affine)), part
 
     def plain_index(self, text: str, span: Span) -> tuple[int, ...]:
         """An index of plain numbers; () where there is none, and after an error."""
         if not text:
             return ()
-        found = self.index(text, span)
-        if any(e.terms or e.divisor != 1 or e.constant < 0 for e in found):
+        found, part = self.index(text, span)
+        if part or any(e.terms or e.divisor != 1 or e.constant < 0 for e in found):
             self.report.error(span, "expected plain numbers between the brackets")
             return ()
         return tuple(e.constant for e in found)
@@ -265,8 +272,12 @@ class _Build:
     def item(self, c: list[Token]) -> Item:
         return Item(c[0].type, str(c[0]), span_of(c[0]))
 
-    def index(self, c: list[Affine]) -> tuple[Affine, ...]:
+    def index(self, c: list[Affine | Part]) -> tuple[Affine | Part, ...]:
         return tuple(c)
+
+    def part(self, c: list[Token]) -> Part:
+        first, last = (_READING.get().integer(token, _PLACE.get()) for token in c)
+        return first, last
 
     def affine(self, c: list[Any]) -> Affine:
         """`c` holds terms (variable or None, number), each with its sign before it or none."""

@@ -30,6 +30,7 @@ _WORDS = {
     "LPAR": "`(`",
     "RPAR": "`)`",
     "SLASH": "`/`",
+    "COLON": "`:`",
     "_NEWLINE": "the end of the line",
     "$END": "the end of the line",
 }

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from isa.instructions import INSTRUCTIONS
 from isa.program import Address, Array, Buffer, Crossbar, Loop, Program
 from runtime.products import Operand, Product, make_product
-from runtime.symbols import Apply, Expression, Linear, Load
+from runtime.symbols import Apply, Combine, Expression, Linear, Load
 
 Rows = npt.NDArray[np.intp]
 INDEX_LIMIT = 1 << 24
 """Gather indices of one product that are kept from run to run; more are computed each time."""
+_SIGNED = (np.int8, np.int16, np.int32, np.int64)
 TABLE_LIMIT = 1 << 16
 """A lookup with at most so many different inputs is tabulated outright."""
 
@@ -65,13 +66,13 @@ class Sources:
 
     def __init__(self, codes: Mapping[str, Array]) -> None:
         self.codes = codes
-        self.made: dict[tuple[str, Operand], Array] = {}
+        self.made: dict[tuple[str, Operand, int, int], Array] = {}
 
-    def rows(self, buffer: Buffer, operand: Operand) -> Array:
-        key = (buffer.name, operand)
+    def rows(self, buffer: Buffer, operand: Operand, columns: slice) -> Array:
+        key = (buffer.name, operand, columns.start, columns.stop)
         if key not in self.made:
-            codes = self.codes[buffer.name].reshape(-1, buffer.vector)
-            padded = np.empty((len(codes) + 1, buffer.vector), operand.dtype)
+            codes = self.codes[buffer.name].reshape(-1, buffer.vector)[:, columns]
+            padded = np.empty((len(codes) + 1, codes.shape[1]), operand.dtype)
             if operand.shift == 128:  # int8 codes as bytes
                 np.bitwise_xor(codes.view(np.uint8), np.uint8(128), out=padded[:-1])
             else:
@@ -82,13 +83,17 @@ class Sources:
 
 
 class Gather:
-    """The vectors at some addresses, side by side, for a range of iterations."""
+    """The vectors at some addresses, side by side, for a range of iterations.
+
+    All name the same part of a vector.
+    """
 
     def __init__(
         self, iterations: Iterations, buffer: Buffer, addresses: Sequence[Address], operand: Operand
     ) -> None:
         self.iterations, self.buffer = iterations, buffer
         self.addresses, self.operand = addresses, operand
+        self.columns = addresses[0].columns(buffer.vector)
         count = len(iterations.numbers)
         self.kept = self._rows(0, count) if count * len(addresses) <= INDEX_LIMIT else None
         vectors = math.prod(buffer.shape[:-1])
@@ -105,7 +110,7 @@ class Gather:
 
     def __call__(self, sources: Sources, start: int, stop: int) -> Array:
         """(iterations, addresses * vector)."""
-        rows = sources.rows(self.buffer, self.operand)
+        rows = sources.rows(self.buffer, self.operand, self.columns)
         if self.whole:
             return rows[start:stop]
         index = self.kept[start:stop] if self.kept is not None else self._rows(start, stop)
@@ -135,6 +140,9 @@ def evaluator(
         arguments = [v.argument for v in values if isinstance(v, Apply)]
         inner = evaluator(program, iterations, arguments, length)
         return _apply(program, first, inner, len(values))
+    if isinstance(first, Combine):
+        combined = [v for v in values if isinstance(v, Combine)]
+        return _Combine(program, iterations, combined, length)
     return _Linear(program, iterations, [v for v in values if isinstance(v, Linear)], length)
 
 
@@ -149,10 +157,12 @@ class _Load:
 
     def __init__(self, program: Program, iterations: Iterations, value: Load, times: int) -> None:
         buffer = program.buffers[value.source.buffer]
-        operand = Operand(np.dtype(np.int64), -buffer.zero, 0)
+        low, high = buffer.type.low - buffer.zero, buffer.type.high - buffer.zero
+        dtype = next(d for d in _SIGNED if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
+        operand = Operand(np.dtype(dtype), -buffer.zero, 0)
         self.gather = Gather(iterations, buffer, [value.source], operand)
         self.times = times
-        self.width = buffer.vector * times
+        self.width = value.source.length(buffer.vector) * times
         self.cost = self.width * 8
 
     def __call__(self, sources: Sources, start: int, stop: int, watch: list[Array] | None) -> Array:
@@ -213,6 +223,35 @@ class _Table:
         index = self.inner(sources, start, stop, watch).astype(np.intp)
         index -= self.low
         result: Array = self.table.take(index)
+        return result
+
+
+class _Combine:
+    """max, min or mul of several values (and constants): the instruction's own meaning on them."""
+
+    def __init__(
+        self, program: Program, iterations: Iterations, values: Sequence[Combine], length: int
+    ) -> None:
+        first = values[0]
+        self.width = length * len(values)
+        self.meaning, self.wide = INSTRUCTIONS[first.mnemonic].meaning, first.mnemonic == "mul"
+        self.arguments = [
+            evaluator(program, iterations, [value.arguments[i] for value in values], length)
+            for i in range(len(first.arguments))
+        ]
+        self.constants = [
+            _tiled(program.constant(name).astype(np.int64), len(values)) for name in first.constants
+        ]
+        self.cost = self.width * 8 + sum(argument.cost for argument in self.arguments)
+
+    def __call__(self, sources: Sources, start: int, stop: int, watch: list[Array] | None) -> Array:
+        terms = [argument(sources, start, stop, None) for argument in self.arguments]
+        if self.wide:
+            terms = [integers(term) for term in terms]
+        shape = (stop - start, self.width)
+        if not terms:
+            terms = [np.broadcast_to(self.constants[0], shape)]
+        result: Array = self.meaning(*terms, *self.constants)
         return result
 
 
@@ -303,9 +342,9 @@ def _products(
     program: Program, iterations: Iterations, values: Sequence[Linear], length: int
 ) -> list[_ProductPart]:
     """One product per (crossbar group, buffer) that the sums draw on."""
-    seats = {(p.matrix.name, p.source.buffer): None for value in values for p in value.pieces}
+    seats = {(p.matrix.name, p.source.buffer, p.source.part): None for value in values for p in value.pieces}
     parts = []
-    for name, source in seats:
+    for name, source, part in seats:
         crossbar, buffer = program.crossbars[name], program.buffers[source]
         data = program.constant(crossbar.data).reshape(crossbar.data_shape)
         rows, columns = crossbar.rows, crossbar.columns // crossbar.groups
@@ -314,7 +353,7 @@ def _products(
             (slot, piece)
             for slot, value in enumerate(values)
             for piece in value.pieces
-            if piece.matrix.name == name and piece.source.buffer == source
+            if (piece.matrix.name, piece.source.buffer, piece.source.part) == (name, source, part)
         ]
         for _, piece in chosen:
             taps.setdefault(piece.source, len(taps))

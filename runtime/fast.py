@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isa.program import Array, Loop, Program
+from isa.program import Array, Buffer, Loop, Program
 from runtime.count import count
 from runtime.engine import Execution
 from runtime.evaluate import Evaluator, Iterations, Rows, Sources, evaluator
 from runtime.machine import Memory
 from runtime.observe import observed_buffers
 from runtime.step import StepEngine
-from runtime.symbols import Apply, Block, Expression, Load, Store, divided, nest_stores, shape_of
+from runtime.symbols import Apply, Block, Combine, Expression, Load, Store, divided, nest_stores, shape_of
 
 CHUNK_BYTES = 4 << 20
 """Working memory of one evaluation: iterations are taken so many at a time."""
@@ -86,6 +86,10 @@ def _plan_layer(
     return plans, why
 
 
+Seat = tuple[str, tuple[int, int] | None, bool]
+"""What one writer writes: a buffer, the part of its vectors, and whether it adds."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Batch:
     """Stores of one block and one shape, in some of its iterations.
@@ -108,19 +112,18 @@ class Nest:
     """One planned loop nest."""
 
     def __init__(self, program: Program, blocks: Sequence[Block], observe: bool) -> None:
-        batches: dict[tuple[str, bool], list[Batch]] = {}
+        batches: dict[Seat, list[Batch]] = {}
         watched = set(observed_buffers(program)) if observe else set()
         for block in blocks:
             for key, batch in _batches(program, block):
                 batches.setdefault(key, []).append(batch)
         self.writers: list[Write | Add] = []
-        for (name, accumulate), group in batches.items():
+        for (name, part, accumulate), group in batches.items():
+            view = View(program.buffers[name], part)
             if accumulate:
-                self.writers.append(Add(name, program.buffers[name].vector, group))
+                self.writers.append(Add(view, group))
             else:
-                rows = math.prod(program.buffers[name].shape[:-1])
-                vector = program.buffers[name].vector
-                self.writers.append(Write(name, vector, rows, group, name in watched))
+                self.writers.append(Write(view, group, name in watched))
 
     def run(self, memory: Memory) -> None:
         sources = Sources(memory.codes)
@@ -128,23 +131,25 @@ class Nest:
             writer.run(memory, sources)
 
 
-def _batches(program: Program, block: Block) -> Iterator[tuple[tuple[str, bool], Batch]]:
-    """Group a block's stores by buffer and shape, in each class of iterations."""
+def _batches(program: Program, block: Block) -> Iterator[tuple[Seat, Batch]]:
+    """Group a block's stores by buffer, part and shape, in each class of iterations."""
     for iterations in _classes(program, block):
         groups: dict[object, list[tuple[int, Store]]] = {}
         for position, store in enumerate(block.stores):
             value = _without_inserted(program, store.value, iterations)
-            key = (store.target.buffer, store.accumulate, shape_of(value))
+            key = (store.target.buffer, store.target.part, store.accumulate, shape_of(value))
             groups.setdefault(key, []).append((position, Store(store.target, value, store.accumulate)))
         for members in groups.values():
             first = members[0][1]
             buffer = program.buffers[first.target.buffer]
             count_ = len(iterations.numbers)
-            work = evaluator(program, iterations, [s.value for _, s in members], buffer.vector)
+            length = first.target.length(buffer.vector)
+            work = evaluator(program, iterations, [s.value for _, s in members], length)
             targets = np.stack([iterations.rows(s.target, buffer, 0, count_) for _, s in members], axis=1)
             positions = np.array([position for position, _ in members], np.intp)
             order = iterations.numbers[:, None] * len(block.stores) + positions
-            yield (buffer.name, first.accumulate), Batch(count_, work, targets, order)
+            seat = (buffer.name, first.target.part, first.accumulate)
+            yield seat, Batch(count_, work, targets, order)
 
 
 def _classes(program: Program, block: Block) -> Iterator[Iterations]:
@@ -171,6 +176,9 @@ def _without_inserted(program: Program, value: Expression, iterations: Iteration
     """Drop the products that read an inserted zero in every iteration of the class."""
     if isinstance(value, Apply):
         return replace(value, argument=_without_inserted(program, value.argument, iterations))
+    if isinstance(value, Combine):
+        kept_whole = tuple(_without_inserted(program, a, iterations) for a in value.arguments)
+        return replace(value, arguments=kept_whole)
     if isinstance(value, Load):
         return value
     count_ = len(iterations.numbers)
@@ -188,12 +196,28 @@ def _without_inserted(program: Program, value: Expression, iterations: Iteration
     return replace(value, pieces=tuple(kept), others=others)
 
 
+class View:
+    """A part of every vector of a buffer; nests write its parts side by side."""
+
+    def __init__(self, buffer: Buffer, part: tuple[int, int] | None) -> None:
+        self.name = buffer.name
+        self.rows = math.prod(buffer.shape[:-1])
+        self._shape = (self.rows, buffer.vector)
+        self._columns = slice(0, buffer.vector) if part is None else slice(*part)
+        self.vector = self._columns.stop - self._columns.start
+
+    def of(self, array: Array) -> Array:
+        """The part of an array of the buffer's shape: (rows, vector)."""
+        return array.reshape(self._shape)[:, self._columns]
+
+
 class Write:
     """All stores of a nest into one buffer: results in the order they were computed, then one
     permutation into the buffer.  Where two meet in one row, the later one stays."""
 
-    def __init__(self, name: str, vector: int, rows: int, batches: Sequence[Batch], watch: bool) -> None:
-        self.name, self.vector, self.batches, self.watch = name, vector, batches, watch
+    def __init__(self, view: View, batches: Sequence[Batch], watch: bool) -> None:
+        self.view, self.vector, self.batches, self.watch = view, view.vector, batches, watch
+        rows = view.rows
         self.starts = list(itertools.accumulate((b.targets.size for b in batches), initial=0))
         targets = np.concatenate([b.targets.ravel() for b in batches])
         order = np.concatenate([b.order.ravel() for b in batches])
@@ -208,7 +232,7 @@ class Write:
         )
 
     def run(self, memory: Memory, sources: Sources) -> None:
-        codes = memory.codes[self.name].reshape(-1, self.vector)
+        codes = self.view.of(memory.codes[self.view.name])
         results = codes if self.in_place else np.empty((self.starts[-1], self.vector), codes.dtype)
         before = np.empty((self.starts[-1], self.vector), np.int64) if self.watch else None
         for start, batch in zip(self.starts, self.batches, strict=False):
@@ -223,7 +247,7 @@ class Write:
         if not self.in_place:
             self._move(results, codes)
         if before is not None:
-            self._move(before, memory.accumulators[self.name].reshape(-1, self.vector))
+            self._move(before, self.view.of(memory.accumulators[self.view.name]))
 
     def _move(self, results: Array, target: Array) -> None:
         if self.rows is None:
@@ -247,12 +271,12 @@ def _last_writers(targets: Rows, order: Rows, rows: int) -> Rows:
 class Add:
     """All `accum`s of a nest into one buffer; integer addition knows no order."""
 
-    def __init__(self, name: str, vector: int, batches: Sequence[Batch]) -> None:
-        self.name, self.vector, self.batches = name, vector, batches
+    def __init__(self, view: View, batches: Sequence[Batch]) -> None:
+        self.view, self.vector, self.batches = view, view.vector, batches
         self.distinct = [[_distinct(b.targets[:, s]) for s in range(b.targets.shape[1])] for b in batches]
 
     def run(self, memory: Memory, sources: Sources) -> None:
-        codes = memory.codes[self.name].reshape(-1, self.vector)
+        codes = self.view.of(memory.codes[self.view.name])
         for batch, distinct in zip(self.batches, self.distinct, strict=True):
             each = batch.targets.shape[1]
             for a, b in batch.chunks():

@@ -210,7 +210,7 @@ class CompiledLayer:
 
     def operand(self, kind: Kind, operand: Any) -> Any:
         """What the meaning is given: a place in `cells` for a vector, the operand itself otherwise."""
-        if kind is Kind.VALUE or (kind is Kind.TERM and isinstance(operand, Register)):
+        if isinstance(operand, Register):
             return self.engine.place(operand.number)
         if kind is Kind.TERM and isinstance(operand, Matrix):
             return self.engine.hold(self.engine.groups[operand.name].bit_lines(operand.index, operand.band))
@@ -278,7 +278,7 @@ class CompiledLayer:
         if group.flat(matrix.index) not in driven:
             driven.append(group.flat(matrix.index))
         buffer, locate = self.address(source)
-        vectors = self.memory.codes[source.buffer].reshape(-1, *lines.shape)
+        vectors = self.vectors(source).reshape(-1, *lines.shape)
         zero = lines.dtype.type(buffer.zero) if buffer.zero else None
         pulses = dict(self.spec.events(self.sizes))
         inside = self.slot(pulses)
@@ -325,11 +325,16 @@ class CompiledLayer:
         buffer = self.program.buffers[address.buffer]
         return buffer, locator(address, buffer, self.loops, self.engine.values)
 
+    def vectors(self, address: Address) -> Array:
+        """What the address names at each position: a view of the codes, (positions, length)."""
+        vector = self.program.buffers[address.buffer].vector
+        return self.memory.codes[address.buffer].reshape(-1, vector)[:, address.columns(vector)]
+
     def read(self, source: Address) -> None:
         """`load`: code - zero into a register; zeros where the address is no pixel."""
         buffer, locate = self.address(source)
-        vectors = self.memory.codes[source.buffer].reshape(-1, buffer.vector)
-        zero, nothing = np.int64(buffer.zero), np.zeros(buffer.vector, np.int64)
+        vectors = self.vectors(source)
+        zero, nothing = np.int64(buffer.zero), np.zeros(vectors.shape[1], np.int64)
         cells, result = self.engine.cells, self.result
         assert result is not None
         tally, slot, busy, unit = self.once()
@@ -344,8 +349,8 @@ class CompiledLayer:
 
     def write(self, target: Address, value: Place) -> None:
         """`store`: codes into the buffer; dropped where the address is no pixel."""
-        buffer, locate = self.address(target)
-        vectors = self.memory.codes[target.buffer].reshape(-1, buffer.vector)
+        _, locate = self.address(target)
+        vectors = self.vectors(target)
         cells = self.engine.cells
         tally, slot, busy, unit = self.once()
 
@@ -364,7 +369,7 @@ class CompiledLayer:
     def recording(self, store: Step, locate: Locate, target: Address, origin: Place) -> Step:
         """A `store` that also records the accumulator behind what it stores (runtime/observe.py)."""
         record = self.memory.accumulators[target.buffer]
-        rows = record.reshape(-1, record.shape[-1])
+        rows = record.reshape(-1, record.shape[-1])[:, target.columns(record.shape[-1])]
         cells = self.engine.cells
 
         def run() -> None:
@@ -377,8 +382,8 @@ class CompiledLayer:
 
     def add(self, target: Address, value: Place) -> None:
         """`accum`: add to the buffer; dropped where the address is no pixel."""
-        buffer, locate = self.address(target)
-        vectors = self.memory.codes[target.buffer].reshape(-1, buffer.vector)
+        _, locate = self.address(target)
+        vectors = self.vectors(target)
         cells = self.engine.cells
         tally, slot, busy, unit = self.once()
 

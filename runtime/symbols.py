@@ -8,6 +8,8 @@ through a buffer has no such formulas: `nest_stores` gives the reason instead.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -56,7 +58,16 @@ class Apply:
     attributes: tuple[tuple[str, int | float], ...]
 
 
-Expression = Linear | Load | Apply
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """A value instruction of arguments and constants whose order does not matter: max, min, mul."""
+
+    mnemonic: str
+    arguments: tuple[Expression, ...]
+    constants: tuple[str, ...]
+
+
+Expression = Linear | Load | Apply | Combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,7 @@ def _dependence(nest: Loop) -> str | None:
     read: set[str] = set()
     added: set[str] = set()
     stored: dict[str, set[int]] = {}
+    parts: dict[str, set[tuple[int, float]]] = {}
 
     def visit(loop: Loop) -> None:
         for node in loop.body:
@@ -101,6 +113,7 @@ def _dependence(nest: Loop) -> str | None:
                 if isinstance(operand, Address):
                     if node.mnemonic == "store":
                         stored.setdefault(operand.buffer, set()).add(id(loop))
+                        parts.setdefault(operand.buffer, set()).add(operand.part or (0, math.inf))
                     elif node.mnemonic == "accum":
                         added.add(operand.buffer)
                     else:
@@ -114,6 +127,9 @@ def _dependence(nest: Loop) -> str | None:
             return f"it both stores to and adds to %{name}"
         if len(blocks) > 1:
             return f"it stores to %{name} from two loops"
+        ordered = sorted(parts[name])
+        if any(one[1] > other[0] for one, other in itertools.pairwise(ordered)):
+            return f"it stores to overlapping parts of %{name}"
     both = sorted(read & added)
     return f"it both reads and adds to %{both[0]}" if both else None
 
@@ -158,6 +174,14 @@ def _execute(
             registers[result.number] = Load(source)
         case "store" | "accum", (Address() as target, Register() as value):
             stores.append(Store(target, registers[value.number], node.mnemonic == "accum"))
+        case "max" | "min" | "mul", (Register() as result, *terms) if (
+            node.mnemonic != "mul" or not isinstance(terms[-1], ConstRef)
+        ):
+            registers[result.number] = Combine(
+                node.mnemonic,
+                tuple(registers[term.number] for term in terms if isinstance(term, Register)),
+                tuple(term.name for term in terms if isinstance(term, ConstRef)),
+            )
         case mnemonic, (Register() as result, Register() as value, ConstRef() as constant):
             registers[result.number] = Apply(
                 mnemonic, registers[value.number], constant.name, node.attributes
@@ -190,8 +214,6 @@ def _sum(terms: list[Operand], registers: Registers, fired: Fired) -> Linear:
 
 def divided(program: Program, block: Block) -> dict[str, int]:
     """Per loop variable, the period after which the remainders of divided addresses repeat."""
-    import math
-
     periods: dict[str, int] = {}
     for store in block.stores:
         for address in addresses(store.value):
@@ -209,6 +231,8 @@ def addresses(value: Expression) -> list[Address]:
         return [value.source]
     if isinstance(value, Apply):
         return addresses(value.argument)
+    if isinstance(value, Combine):
+        return [address for argument in value.arguments for address in addresses(argument)]
     found = [piece.source for piece in value.pieces]
     for other in value.others:
         found += addresses(other)
@@ -221,6 +245,8 @@ def shape_of(value: Expression) -> object:
         return value
     if isinstance(value, Apply):
         return (value.mnemonic, shape_of(value.argument), value.constant, value.attributes)
+    if isinstance(value, Combine):
+        return (value.mnemonic, tuple(map(shape_of, value.arguments)), value.constants)
     pieces = sorted(Counter(_seat(p) for p in value.pieces).items(), key=repr)
     return (tuple(pieces), tuple(map(shape_of, value.others)), value.constants)
 

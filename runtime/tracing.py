@@ -61,6 +61,8 @@ def describe(operand: Operand, loops: Mapping[str, int]) -> str:
         return f"@{operand.name}{index}" + (f".{operand.band}" if operand.band else "")
     assert isinstance(operand, Address)
     where = ", ".join(evaluate(affine, loops) for affine in operand.indices)
+    if operand.part is not None:
+        where += f"{', ' if where else ''}{operand.part[0]}:{operand.part[1]}"
     return f"%{operand.buffer}{'?' if operand.outside else ''}[{where}]"
 
 

@@ -23,6 +23,9 @@ def address_problems(
         hint = f"its shape is {shape_text(buffer.shape)}, and the last axis is the vector"
         yield f"%{buffer.name} takes {len(wanted)} indices, not {len(address.indices)}", hint
         return
+    if address.part is not None and not 0 <= address.part[0] < address.part[1] <= buffer.vector:
+        part, last = "{}:{}".format(*address.part), buffer.vector
+        yield f"{part} is no part of a vector of %{buffer.name}", f"a part lies within 0:{last}"
     for index, size in zip(address.indices, wanted, strict=True):
         unknown = [name for name, _ in index.terms if name not in loops]
         if unknown:

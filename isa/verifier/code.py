@@ -104,10 +104,9 @@ class CodeCheck(Operands):
             self.note_read(node, buffer.name, source)
             interval = (buffer.type.low - buffer.zero, buffer.type.high - buffer.zero)
         if x is not None and buffer is not None:
-            if buffer.vector != x.rows:
-                message = (
-                    f"a vector of %{buffer.name} has {buffer.vector} values, a band of @{x.name} {x.rows}"
-                )
+            length = source.length(buffer.vector)
+            if length != x.rows:
+                message = f"{_vector(source)} has {length} values, a band of @{x.name} {x.rows}"
                 self.fail(node, f"{message} rows", source)
             if interval is not None and not fits(*interval, x.input_type):
                 wanted = f"@{x.name} is driven with {x.input_type}"
@@ -220,7 +219,7 @@ class CodeCheck(Operands):
         if buffer is not None:
             self.note_read(node, buffer.name, source)
             interval = (buffer.type.low - buffer.zero, buffer.type.high - buffer.zero)
-            value = Value(buffer.vector, interval)
+            value = Value(source.length(buffer.vector), interval)
         scope.registers[register.number] = value
 
     def _stored(self, node: Instruction, scope: Scope) -> tuple[Buffer | None, Interval | None]:
@@ -232,12 +231,10 @@ class CodeCheck(Operands):
         if buffer is None:
             self.forget(node, scope)
             return None, None
-        if value.length is not None and value.length != buffer.vector:
-            self.fail(
-                node,
-                f"v{register.number} has {value.length} values, a vector of %{buffer.name} {buffer.vector}",
-                register,
-            )
+        length = target.length(buffer.vector)
+        if value.length is not None and value.length != length:
+            message = f"v{register.number} has {value.length} values, {_vector(target)} {length}"
+            self.fail(node, message, register)
         return buffer, value.interval
 
     def store(self, node: Instruction, scope: Scope) -> None:
@@ -311,6 +308,10 @@ class CodeCheck(Operands):
         known = self._tallies.get(source.name, Tally())
         self._tallies[target.name] = Tally(known.stored, known.added)
         self._cleared.add(target.name)
+
+
+def _vector(address: Address) -> str:
+    return f"{'a vector' if address.part is None else 'this part of a vector'} of %{address.buffer}"
 
 
 def _range(type_: IntType) -> str:

@@ -19,6 +19,7 @@ WANTED: dict[Kind, tuple[tuple[type, ...], str]] = {
     Kind.WRITE: ((Address,), "an address such as %x[0]"),
     Kind.SOURCE: ((BufferRef,), "a whole buffer such as %x"),
     Kind.TARGET: ((BufferRef,), "a whole buffer such as %x"),
+    Kind.EITHER: ((Register, ConstRef), "a register or a constant"),
     Kind.INTEGERS: ((ConstRef,), 'an integer constant such as "x"'),
     Kind.FLOATS: ((ConstRef,), 'an f32 constant such as "x"'),
 }

@@ -38,9 +38,25 @@ def sum_interval(terms: list[Interval], constants: list[Array], attributes: Attr
 
 def mul_interval(values: list[Interval], constants: list[Array], attributes: Attributes) -> Interval:
     """One of the four corners."""
-    factors = int(constants[0].min()), int(constants[0].max())
-    corners = [value * factor for value in values[0] for factor in factors]
+    one, other = _terms(values, constants)
+    corners = [value * factor for value in one for factor in other]
     return _in_register(min(corners), max(corners), "this product")
+
+
+def max_interval(values: list[Interval], constants: list[Array], attributes: Attributes) -> Interval:
+    """Either end is the largest of the terms' ends."""
+    terms = _terms(values, constants)
+    return max(t[0] for t in terms), max(t[1] for t in terms)
+
+
+def min_interval(values: list[Interval], constants: list[Array], attributes: Attributes) -> Interval:
+    """Either end is the smallest of the terms' ends."""
+    terms = _terms(values, constants)
+    return min(t[0] for t in terms), min(t[1] for t in terms)
+
+
+def _terms(values: list[Interval], constants: list[Array]) -> list[Interval]:
+    return [*values, *((int(array.min()), int(array.max())) for array in constants)]
 
 
 def quant_interval(values: list[Interval], constants: list[Array], attributes: Attributes) -> Interval:
@@ -87,6 +103,8 @@ def _in_register(low: int, high: int, what: str) -> Interval:
 RULES: dict[str, Rule] = {
     "sum": sum_interval,
     "mul": mul_interval,
+    "max": max_interval,
+    "min": min_interval,
     "quant": quant_interval,
     "lookup": lookup_interval,
 }

@@ -45,7 +45,8 @@ affines = st.builds(
 )
 registers = st.builds(Register, small)
 matrices = st.builds(Matrix, identifiers, st.lists(small, max_size=3).map(tuple), small)
-addresses = st.builds(Address, identifiers, st.lists(affines, max_size=4).map(tuple), st.booleans())
+parts = st.none() | st.tuples(small, small)
+addresses = st.builds(Address, identifiers, st.lists(affines, max_size=4).map(tuple), st.booleans(), parts)
 whole_buffers = st.builds(BufferRef, identifiers)
 constants_named = st.builds(ConstRef, strings)
 
@@ -59,6 +60,7 @@ OPERANDS: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.WRITE: addresses,
     Kind.SOURCE: whole_buffers,
     Kind.TARGET: whole_buffers,
+    Kind.EITHER: st.one_of(registers, constants_named),
     Kind.INTEGERS: constants_named,
     Kind.FLOATS: constants_named,
 }

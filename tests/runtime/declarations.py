@@ -88,7 +88,10 @@ class Declarations:
         return replace(buffer, tensor=f"t.{buffer.name}", onnx_shape=tuple(shape), axis=axis)
 
     def make_crossbar(self, source: Buffer) -> Crossbar:
-        rows, columns = source.vector, self.choose(self.lengths)
+        rows, columns = (
+            self.choose([source.vector] * 3 + [self.pick(1, source.vector)]),
+            self.choose(self.lengths),
+        )
         divisors = [g for g in range(1, rows + 1) if rows % g == 0 and columns % g == 0]
         drive = source.drive_type
         crossbar = Crossbar(

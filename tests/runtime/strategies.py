@@ -90,12 +90,21 @@ class Author(Declarations):
 
     # ------------------------------------------------------------ addresses
 
-    def address(self, block: Block, buffer: Buffer) -> Address:
-        """Any address with `?`, or one without that stays inside for all iterations."""
-        if self.chance(60):
-            indices = tuple(self.anywhere(block, size) for size in buffer.shape[:-1])
-            return Address(buffer.name, indices, True)
-        return Address(buffer.name, tuple(self.within(block, size) for size in buffer.shape[:-1]), False)
+    def address(self, block: Block, buffer: Buffer, length: int | None = None) -> Address:
+        """Any address with `?`, or one without that stays inside for all iterations.
+
+        It names `length` values, of the vector or of a part of it; None: as many as it likes.
+        """
+        if length is None:
+            length = self.pick(1, buffer.vector) if self.chance(30) else buffer.vector
+        part = None
+        if length < buffer.vector or self.chance(5):
+            first = self.pick(0, buffer.vector - length)
+            part = (first, first + length)
+        outside = self.chance(60)
+        place = self.anywhere if outside else self.within
+        indices = tuple(place(block, size) for size in buffer.shape[:-1])
+        return Address(buffer.name, indices, outside, part)
 
     def anywhere(self, block: Block, size: int) -> Affine:
         coefficients = {name: self.choose([1, 1, 2, -1, 3, -2]) for name in block.loops if self.chance(45)}
@@ -140,7 +149,8 @@ class Author(Declarations):
         buffer = self.choose(self.reads())
         source = self.address(block, buffer)
         low, high = buffer.type.low - buffer.zero, buffer.type.high - buffer.zero
-        result = self.write_register(block, Value(buffer.vector, min(0, low), max(0, high)))
+        length = source.length(buffer.vector)
+        result = self.write_register(block, Value(length, min(0, low), max(0, high)))
         self.emit(block, "load", result, source)
 
     def round(self, block: Block) -> None:
@@ -158,7 +168,7 @@ class Author(Declarations):
         driven = [p for p in places if everything or self.chance(50)] or [self.choose(places)]
         for index, band in driven:
             vectors = [b for b in sources if fits(b, crossbar)]
-            address = self.address(block, self.choose(vectors))
+            address = self.address(block, self.choose(vectors), crossbar.rows)
             self.emit(block, "drive", Matrix(crossbar.name, index, band), address)
             if self.chance(10):
                 self.simple(block)
@@ -210,10 +220,29 @@ class Author(Declarations):
         value = block.registers[number]
         if value.magnitude * 100 >= BIG:
             return
-        factor, _ = self.integers(value.length, -99, 99)
-        bound = value.magnitude * 99
+        others = self.registers(block, value.length)
+        factor: Operand = Register(self.choose(others))
+        bound = value.magnitude * block.registers[factor.number].magnitude
+        if bound >= BIG or self.chance(60):
+            factor, _ = self.integers(value.length, -99, 99)
+            bound = value.magnitude * 99
         result = self.write_register(block, Value(value.length, -bound, bound))
         self.emit(block, "mul", result, Register(number), factor)
+
+    def extreme(self, block: Block) -> None:
+        """max or min of registers and perhaps a constant."""
+        length = block.registers[self.choose(self.registers(block))].length
+        chosen = [self.choose(self.registers(block, length)) for _ in range(self.pick(1, 3))]
+        bound = max(block.registers[number].magnitude for number in chosen)
+        operands: list[Operand] = [Register(number) for number in chosen]
+        if self.chance(40):
+            constant, values = self.integers(length, -300, 300)
+            bound = max(bound, int(np.abs(values).max()))
+            operands.insert(self.pick(0, len(operands)), constant)
+            if values.size == length and self.chance(20):
+                operands = [constant]
+        result = self.write_register(block, Value(length, -bound, bound))
+        self.emit(block, self.choose(["max", "min"]), result, *operands)
 
     def quant(self, block: Block, number: int | None = None, kind: IntType | None = None) -> int:
         """Requantise a register, to within `kind` if given; gives the result's number."""
@@ -253,24 +282,24 @@ class Author(Declarations):
         value = block.registers[number]
         if value.low < buffer.type.low or value.high > buffer.type.high:
             number = self.quant(block, number, buffer.type)
-        self.emit(block, "store", self.address(block, buffer), Register(number))
+        self.emit(block, "store", self.address(block, buffer, value.length), Register(number))
         self.stored.add(buffer.name)
         self.readable.add(buffer.name)
 
     def written_buffer(self, length: int) -> Buffer:
         """A buffer to store vectors of `length` into: known, or new."""
-        known = [b for b in self.buffers.values() if self.writes(b) and b.scale and b.vector == length]
+        known = [b for b in self.buffers.values() if self.writes(b) and b.scale and b.vector >= length]
         if self.sources is not None and self.chance(70):
             known = [b for b in known if b.name not in self.stored]
         if known and self.chance(75):
             chosen: Buffer = self.choose(known)
             return chosen
-        return self.make_buffer(self.choose(["buffer", "output"]), length)
+        return self.make_buffer(self.choose(["buffer", "output"]), length + self.choose([0, 0, 1, 2]))
 
     def accum(self, block: Block) -> None:
         number = self.choose(self.registers(block))
         value = block.registers[number]
-        targets = [b for b in (self.buffers[n] for n in sorted(self.cleared)) if b.vector == value.length]
+        targets = [b for b in (self.buffers[n] for n in sorted(self.cleared)) if b.vector >= value.length]
         targets = [b for b in targets if self.writes(b)]
         if not targets:
             return
@@ -279,7 +308,7 @@ class Author(Declarations):
         if total >= buffer.type.high:
             return
         self.accumulated[buffer.name] = total
-        self.emit(block, "accum", self.address(block, buffer), Register(number))
+        self.emit(block, "accum", self.address(block, buffer, value.length), Register(number))
 
     def clear(self, block: Block) -> None:
         known = [b for b in self.buffers.values() if b.kind != "input"]
@@ -312,7 +341,7 @@ class Author(Declarations):
         """One instruction (or a few) other than a round, a loop or a whole-buffer one."""
         if not block.registers:
             return self.load(block)
-        kinds = [self.store, self.load, self.sum, self.quant, self.mul, self.lookup]
+        kinds = [self.store, self.load, self.sum, self.quant, self.mul, self.lookup, self.extreme]
         if self.cleared:
             kinds += [self.accum, self.accum]
         self.choose(kinds)(block)
@@ -408,7 +437,7 @@ class Author(Declarations):
 def fits(buffer: Buffer, crossbar: Crossbar) -> bool:
     """Can vectors of `buffer` be driven into `crossbar`?"""
     drive, takes = buffer.drive_type, crossbar.input_type
-    return buffer.vector == crossbar.rows and takes.low <= drive.low and drive.high <= takes.high
+    return buffer.vector >= crossbar.rows and takes.low <= drive.low and drive.high <= takes.high
 
 
 @st.composite
