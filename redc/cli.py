@@ -11,7 +11,9 @@ from typing import NoReturn
 from redc import __version__
 from runtime.options import add_engine_arguments, add_run_arguments
 
-MAPPINGS = ("pixel-wise", "zero-padding", "padding-free")
+MAPPINGS = ("pixel-wise", "packed", "zero-padding", "padding-free")
+MERGES = ("digital", "analog")
+ORIGINS = ("auto", "0", "pad")
 PASSES = ("import", "fold", "fuse", "quantise", "decompose", "schedule", "place", "allocate")
 
 EPILOG = """\
@@ -162,8 +164,18 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         "--mapping", choices=MAPPINGS, default="pixel-wise", help="of ConvTranspose (default: %(default)s)"
     )
     group.add_argument(
-        "--fold", metavar="F", type=positive, default=1, help="kernel pixels per array (default: 1)"
-    )
+        "--fold", metavar="F", type=positive, default=1,
+        help="pixel-wise: kernel pixels per array, merged analog phases per array (default: 1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--merge", choices=MERGES, default="digital",
+        help="pixel-wise: where kernel pixels of one phase are added, after the ADC or on the bit line "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--origin", choices=ORIGINS, default="auto",
+        help="packed: blocks start at 0, at -pad, or where rounds x arrays is least (default: %(default)s)",
+    )  # fmt: skip
     group.add_argument("--weight-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
     group.add_argument("--input-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
     group.add_argument(

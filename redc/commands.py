@@ -153,7 +153,7 @@ def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
 
     compiled = compile_with(
         options.model,
-        Options(options.mapping, options.fold, options.weight_bits, options.input_bits),
+        Options(**{key: getattr(options, key) for key in DEFAULTS if key != "target"}),
         target=options.target,
         shapes=dict(options.shape) or None,
         calibrate=_samples(options.calibrate),
@@ -188,10 +188,9 @@ def diff_command(options: argparse.Namespace) -> int:
     from runtime.progress import progress
 
     compiling: dict[str, Any] = {}
-    given = {"target", "mapping", "fold", "weight_bits", "input_bits"}
     if options.program:
         changed = [
-            f"--{key.replace('_', '-')}" for key in sorted(given) if getattr(options, key) != DEFAULTS[key]
+            f"--{key.replace('_', '-')}" for key in sorted(DEFAULTS) if getattr(options, key) != DEFAULTS[key]
         ]
         changed += ["--shape"] * bool(options.shape) + ["--calibrate"] * bool(options.calibrate)
         if changed:
@@ -201,7 +200,7 @@ def diff_command(options: argparse.Namespace) -> int:
                 hint="leave out the program, or the options",
             )
     else:
-        compiling = {key: getattr(options, key) for key in given}
+        compiling = {key: getattr(options, key) for key in DEFAULTS}
         if options.shape:
             compiling["shapes"] = dict(options.shape)
         if options.calibrate:
@@ -224,7 +223,16 @@ def diff_command(options: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-DEFAULTS = {"target": "red-65nm", "mapping": "pixel-wise", "fold": 1, "weight_bits": 8, "input_bits": 8}
+DEFAULTS = {
+    "target": "red-65nm",
+    "mapping": "pixel-wise",
+    "fold": 1,
+    "merge": "digital",
+    "origin": "auto",
+    "weight_bits": 8,
+    "input_bits": 8,
+}
+"""The options of compiling that have a default, and nothing to read or convert."""
 
 
 # ---------------------------------------------------------------- programs

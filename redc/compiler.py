@@ -20,6 +20,7 @@ from redc.frontend import import_graph, load_model
 from redc.ir.graph import CrossbarOp, Graph, ReshapeOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, check_options
+from redc.passes.context import Merge, Origin
 
 if TYPE_CHECKING:
     import onnx
@@ -50,12 +51,16 @@ def compile(
     fold: int = 1,
     weight_bits: int = 8,
     input_bits: int = 8,
+    merge: Merge = "digital",
+    origin: Origin = "auto",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
 ) -> Program:
     """Compile an ONNX model to a crossbar program.
 
     model        a path, a name of the zoo or of a builder, or a ModelProto
+    fold, merge  pixel-wise: how kernel pixels share arrays and bit lines
+    origin       packed: where blocks start
     shapes       shapes of inputs that the model leaves open
     calibrate    samples by input name, axis 0 counting samples; without them the model's known
                  samples, else a standard normal distribution (and a warning, AssumedInputs)
@@ -63,7 +68,7 @@ def compile(
     Raises UserError for anything wrong with the model or the options, isa.ProgramError for a
     target file.  The same arguments give the same program, byte for byte.
     """
-    options = Options(mapping, fold, weight_bits, input_bits)
+    options = Options(mapping, fold, weight_bits, input_bits, merge, origin)
     return compile_with(model, options, target=target, shapes=shapes, calibrate=calibrate).program
 
 

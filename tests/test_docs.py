@@ -69,13 +69,15 @@ def test_accumulators_outputs_and_counts_are_those_worked_out(program: Program, 
 
 
 def test_every_mapping_takes_the_rounds_shown(model: onnx.ModelProto) -> None:
-    for mapping, fold, rounds in (
-        ("zero-padding", 1, 16),
-        ("padding-free", 1, 4),
-        ("pixel-wise", 1, 4),
-        ("pixel-wise", 2, 8),
+    for mapping, options, rounds in (
+        ("zero-padding", {}, 16),
+        ("padding-free", {}, 4),
+        ("pixel-wise", {}, 4),
+        ("pixel-wise", {"fold": 2}, 8),
+        ("pixel-wise", {"merge": "analog"}, 4),
+        ("packed", {}, 4),
     ):
-        compiled = redc.compile(model, calibrate=INPUT, mapping=mapping, fold=fold)
+        compiled = redc.compile(model, calibrate=INPUT, mapping=mapping, **options)
         assert runtime.run(compiled, INPUT).total.rounds == rounds
 
 

@@ -30,7 +30,7 @@ from isa.program import (
     Target,
 )
 from redc.ir.graph import CrossbarOp, Graph, Op, Requantise, ReshapeOp, Tensor, VectorOp
-from redc.mapping.schedule import Line, Schedule
+from redc.mapping.schedule import Line, Placement, Schedule
 from redc.passes.allocate import unique_words
 from redc.passes.place import crossbar_of
 
@@ -214,15 +214,16 @@ class _Emitter:
         """Drive every row band of the turn once, then fire."""
         word, source = self.names[op.name], self._name(op.input)
         body: list[Node] = []
-        driven: set[tuple[int, int]] = set()
+        bands: dict[tuple[int, int], list[Placement]] = {}
         for seat in table.placements:
-            if seat.turn == turn and (seat.array, seat.row_band) not in driven:
-                driven.add((seat.array, seat.row_band))
-                matrix = Matrix(word, _index(table, seat.array), seat.row_band)
-                drive = Instruction("drive", (matrix, place.at(source, seat.reads)))
-                if table.index_shape != op.kernel:
-                    self.comments[id(drive)] = f"kernel pixel {_coordinates(seat.pixel.index)}"
-                body.append(drive)
+            if seat.turn == turn:
+                bands.setdefault((seat.array, seat.row_band), []).append(seat)
+        for (array, band), seats in sorted(bands.items()):
+            matrix = Matrix(word, _index(table, array), band)
+            drive = Instruction("drive", (matrix, place.at(source, seats[0].reads)))
+            if table.index_shape != op.kernel:
+                self.comments[id(drive)] = _kernel_pixels(seats)
+            body.append(drive)
         body.append(Instruction("fire", (Matrix(word),)))
         return body
 
@@ -282,6 +283,14 @@ def _nest(loops: Loops, body: list[Node]) -> tuple[Node, ...]:
 
 def _index(table: Schedule, array: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(array, table.index_shape))
+
+
+def _kernel_pixels(seats: list[Placement]) -> str:
+    """What a drive's comment says of the kernel pixels on its row band."""
+    first = _coordinates(seats[0].pixel.index)
+    if len(seats) == 1:
+        return f"kernel pixel {first}"
+    return f"{len(seats)} kernel pixels, {first} to {_coordinates(seats[-1].pixel.index)}"
 
 
 def _coordinates(index: tuple[int, ...]) -> str:

@@ -136,8 +136,6 @@ def _check_mapping(op: CrossbarOp, size: tuple[int, ...], output_size: tuple[int
             and 0 <= seat.turn < table.turns
         )
         _need(inside, op, f"kernel pixel {seat.pixel.index} has a seat outside its schedule")
-    seats = {(seat.array, seat.row_band, seat.column_band) for seat in table.placements}
-    _need(len(seats) == len(table.placements), op, "two kernel pixels have one seat")
     try:
         check(table, Problem(op.pixels, op.kernel, op.stride, size, output_size), transposed=transposed)
     except MappingError as error:

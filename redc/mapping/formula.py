@@ -3,7 +3,8 @@
 Kernel pixel k reaches e = dilation * k - pad_begin.  In a deconvolution input pixel i feeds
 output pixel o = stride * i + e; with e = stride * t + a (tap t, phase a, 0 <= a < stride) that
 is o = stride * q + a with block q = i + t: in block q, kernel pixel k reads input pixel q - t
-and feeds phase a of the block.  A convolution is the mirror relation: output pixel q, one
+and feeds phase a of the block.  Blocks may start at -g (an origin g, 0 <= g < stride): split
+e + g instead, and o = stride * q + a - g.  A convolution is the mirror relation: output pixel q, one
 phase, reads input pixel stride * q + e.
 """
 
@@ -24,6 +25,13 @@ class KernelPixel:
     tap: Coordinates
     phase: Coordinates
 
+    def seen_from(self, origin: Coordinates, stride: Coordinates) -> KernelPixel:
+        """Its tap and phase where blocks start at `-origin`: those of the reach e + origin."""
+        ends = [e + g for e, g in zip(self.reach, origin, strict=True)]
+        tap = tuple(e // s for e, s in zip(ends, stride, strict=True))
+        phase = tuple(e % s for e, s in zip(ends, stride, strict=True))
+        return KernelPixel(self.index, self.reach, tap, phase)
+
 
 def kernel_pixels(
     kernel: Coordinates, stride: Coordinates, dilation: Coordinates, pads: Coordinates
@@ -32,7 +40,5 @@ def kernel_pixels(
     pixels = []
     for index in itertools.product(*map(range, kernel)):
         reach = tuple(d * k - p for d, k, p in zip(dilation, index, pads, strict=True))
-        tap = tuple(e // s for e, s in zip(reach, stride, strict=True))
-        phase = tuple(e % s for e, s in zip(reach, stride, strict=True))
-        pixels.append(KernelPixel(index, reach, tap, phase))
+        pixels.append(KernelPixel(index, reach, (), ()).seen_from((0,) * len(stride), stride))
     return tuple(pixels)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from isa.program import Target
 from redc.calibration import Range
 
+Merge = Literal["digital", "analog"]
+Origin = Literal["auto", "0", "pad"]
+MERGES = get_args(Merge)
+ORIGINS = get_args(Origin)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The choices of `redc compile`.  `fold` and `mapping` speak of ConvTranspose."""
+    """The choices of `redc compile`.  All but the bits speak of ConvTranspose."""
 
     mapping: str = "pixel-wise"
     fold: int = 1
     weight_bits: int = 8
     input_bits: int = 8
+    merge: Merge = "digital"
+    origin: Origin = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+from isa.geometry import geometry
+from isa.program import Target
 from redc.errors import UserError
 from redc.ir.graph import CrossbarOp, Graph
 from redc.mapping.check import check
-from redc.mapping.schedule import DECONVOLUTION_MAPPINGS, Problem, Schedule, im2col
-from redc.passes.context import Context, Options
+from redc.mapping.formula import Coordinates
+from redc.mapping.mappings import DECONVOLUTION_MAPPINGS, im2col, origins, pad_origin
+from redc.mapping.schedule import Choice, Problem, Schedule
+from redc.passes.context import MERGES, ORIGINS, Context, Options
+from redc.passes.place import crossbar_of
 
 
 def schedule_rounds(graph: Graph, context: Context) -> Graph:
@@ -17,7 +23,7 @@ def schedule_rounds(graph: Graph, context: Context) -> Graph:
     Pre: `pixels` are set.  Post: `schedule` is set and checked.
     """
     ops = tuple(
-        replace(op, schedule=_schedule(graph, op, context.options)) if isinstance(op, CrossbarOp) else op
+        replace(op, schedule=_schedule(graph, op, context)) if isinstance(op, CrossbarOp) else op
         for op in graph.ops
     )
     return replace(graph, ops=ops)
@@ -35,35 +41,67 @@ def problem_of(graph: Graph, op: CrossbarOp) -> Problem:
     return Problem(op.pixels, op.kernel, op.stride, spatial(op.input), spatial(op.output))
 
 
-def _schedule(graph: Graph, op: CrossbarOp, options: Options) -> Schedule:
+def table_of(graph: Graph, op: CrossbarOp, mapping: str, choice: Choice) -> Schedule:
+    """The table of `op` under one mapping of ConvTranspose, held to the formula."""
     problem = problem_of(graph, op)
     transposed = op.op == "ConvTranspose"
-    if transposed:
-        fold = options.fold if options.mapping == "pixel-wise" else 1
-        fold = min(fold, len(problem.pixels))
-        table = DECONVOLUTION_MAPPINGS[options.mapping](problem, fold)
-    else:
-        table = im2col(problem)
+    table = DECONVOLUTION_MAPPINGS[mapping](problem, choice) if transposed else im2col(problem)
     check(table, problem, transposed=transposed)
     return table
 
 
+def _schedule(graph: Graph, op: CrossbarOp, context: Context) -> Schedule:
+    options = context.options
+    choices = [Choice(options.fold, options.merge)]
+    if options.mapping == "packed" and op.op == "ConvTranspose":
+        choices = [Choice(origin=origin) for origin in _origins(problem_of(graph, op), options.origin)]
+    tables = [table_of(graph, op, options.mapping, choice) for choice in choices]
+    return min(tables, key=lambda table: _space_and_time(graph, op, table, context.target))
+
+
+def _origins(problem: Problem, origin: str) -> list[Coordinates]:
+    match origin:
+        case "0":
+            return [()]
+        case "pad":
+            return [pad_origin(problem)]
+        case _:
+            return list(origins(problem))
+
+
+def _space_and_time(graph: Graph, op: CrossbarOp, table: Schedule, target: Target) -> tuple[int, int]:
+    """What `--origin auto` minimises: rounds x arrays, then rounds.  The first of equals stays."""
+    rounds = math.prod(table.rounds) * table.turns
+    crossbar = crossbar_of(graph, replace(op, schedule=table), "x", place=0)
+    try:
+        arrays = crossbar.count * geometry(crossbar, target).arrays
+    except ValueError:
+        return 0, 0  # no array of the target holds one weight: `place` says so
+    return rounds * arrays, rounds
+
+
 def check_options(options: Options) -> None:
-    """Raise UserError for a mapping or fold that does not exist."""
-    if options.mapping not in DECONVOLUTION_MAPPINGS:
-        raise UserError(
-            f"unknown mapping {options.mapping!r}",
-            place="--mapping",
-            hint="one of " + ", ".join(DECONVOLUTION_MAPPINGS),
-        )
+    """Raise UserError for options that do not exist, or do not go together."""
+    for flag, value, known in (
+        ("--mapping", options.mapping, tuple(DECONVOLUTION_MAPPINGS)),
+        ("--merge", options.merge, MERGES),
+        ("--origin", options.origin, ORIGINS),
+    ):
+        if value not in known:
+            raise UserError(
+                f"unknown {flag.strip('-')} {value!r}", place=flag, hint="one of " + ", ".join(known)
+            )
     if options.fold < 1:
         raise UserError(f"cannot fold by {options.fold}", place="--fold", hint="1 or more")
-    if options.fold > 1 and options.mapping != "pixel-wise":
-        raise UserError(
-            f"the {options.mapping} mapping cannot be folded",
-            place="--fold",
-            hint="only pixel-wise shares an array between kernel pixels in turns",
-        )
+    for flag, given, owner, why in (
+        ("--fold", options.fold > 1, "pixel-wise", "shares an array between kernel pixels in turns"),
+        ("--merge", options.merge != "digital", "pixel-wise", "can do both"),
+        ("--origin", options.origin != "auto", "packed", "can start its blocks elsewhere"),
+    ):
+        if given and options.mapping != owner:
+            raise UserError(
+                f"the {options.mapping} mapping has no {flag}", place=flag, hint=f"only {owner} {why}"
+            )
     for flag, bits in (("--weight-bits", options.weight_bits), ("--input-bits", options.input_bits)):
         if not 2 <= bits <= 16:
             raise UserError(f"{bits} bits are not supported", place=flag, hint="2 to 16")

@@ -16,10 +16,12 @@ import isa
 import models
 import redc
 import runtime
+import runtime.count
 from isa.program import Program
 from redc.mapping.check import MappingError, check
 from redc.mapping.formula import kernel_pixels
-from redc.mapping.schedule import DECONVOLUTION_MAPPINGS, Line, Problem, pixel_wise
+from redc.mapping.mappings import DECONVOLUTION_MAPPINGS, origins, packed, pad_origin, pixel_wise
+from redc.mapping.schedule import Choice, Line, Problem, Schedule
 from redc.passes.context import Options
 from tests.redc.layers import deconvolution, deconvolutions, feed
 
@@ -27,6 +29,10 @@ MAPPINGS: list[dict[str, Any]] = [
     {"mapping": "pixel-wise"},
     {"mapping": "pixel-wise", "fold": 2},
     {"mapping": "pixel-wise", "fold": 5},
+    {"mapping": "pixel-wise", "merge": "analog"},
+    {"mapping": "pixel-wise", "merge": "analog", "fold": 3},
+    {"mapping": "packed", "origin": "0"},
+    {"mapping": "packed", "origin": "pad"},
     {"mapping": "zero-padding"},
     {"mapping": "padding-free"},
 ]
@@ -35,6 +41,7 @@ ROUNDS = {
     "zero-padding": (256, 64, 64, 144, 1156, 322624),
     "padding-free": (64, 16, 16, 36, 256, 4900),
     "pixel-wise": (64, 16, 16, 36, 289, 5041),
+    "packed": (64, 16, 16, 36, 289, 5041),
 }
 
 
@@ -106,6 +113,43 @@ def test_the_text_does_not_grow_with_the_feature_map(options: dict[str, Any]) ->
     assert lines[0] == lines[1] < 3000
 
 
+def test_packed_fcn_deconv2_is_one_dense_matrix_of_84_by_1344() -> None:
+    crossbar = _compiled("FCN_Deconv2", mapping="packed").crossbars["FCN_Deconv2"]
+    assert crossbar.count == 1
+    assert crossbar.data_shape == (84, 1344)
+
+
+def test_merged_analog_a_phase_has_one_matrix_and_folded_by_two_half_as_many() -> None:
+    crossbar = _compiled("FCN_Deconv2", merge="analog").crossbars["FCN_Deconv2"]
+    assert (crossbar.count, crossbar.row_bands, crossbar.column_bands) == (64, 4, 1)
+    folded = _compiled("FCN_Deconv2", merge="analog", fold=2)
+    crossbar = folded.crossbars["FCN_Deconv2"]
+    assert (crossbar.count, crossbar.row_bands, crossbar.column_bands) == (32, 8, 1)
+    assert _rounds(folded) == 2 * 5041
+
+
+def test_blocks_that_start_at_the_pad_need_fewer_taps_and_at_worst_one_more_block_per_axis() -> None:
+    """k4 s2 p1: taps -1, 0, 0, 1 from 0, but 0, 0, 1, 1 from -1."""
+    zero = _compiled("GAN_Deconv3", mapping="packed", origin="0")
+    pad = _compiled("GAN_Deconv3", mapping="packed", origin="pad")
+    assert [p.crossbars["GAN_Deconv3"].row_bands for p in (zero, pad)] == [9, 4]
+    assert [_rounds(p) for p in (zero, pad)] == [16, 25]
+    for kernel, stride, dilation, pad_ in itertools.product((1, 3, 4, 5), (1, 2, 3, 5), (1, 2), range(4)):
+        output = 6 * stride + (kernel - 1) * dilation + 1 - 2 * pad_
+        if output < 1:
+            continue
+        pixels = kernel_pixels((kernel,), (stride,), (dilation,), (pad_,))
+        problem = Problem(pixels, (kernel,), (stride,), (7,), output_size=(output,))
+        tables = [
+            packed(problem, Choice(origin=origin)) for origin in [*origins(problem), pad_origin(problem)]
+        ]
+        fewest = min(packed(problem, Choice(origin=(g,))).row_bands for g in range(stride))
+        assert min(table.row_bands for table in tables) == fewest
+        for table in tables:
+            check(table, problem, transposed=True)
+            assert math.prod(table.rounds) - math.prod(tables[0].rounds) in (0, 1)
+
+
 def test_no_mapping_needs_fewer_rounds_than_one_kernel_pixel_has_inputs() -> None:
     """The bound of docs/how-it-works.md, and blocks exceed it by at most the spread of taps."""
     for kernel, stride, pad, size in itertools.product((1, 3, 4, 5), (1, 2, 3), (0, 1, 2), (1, 4, 7)):
@@ -115,7 +159,7 @@ def test_no_mapping_needs_fewer_rounds_than_one_kernel_pixel_has_inputs() -> Non
         problem = _problem(kernel, stride, pad, size, output)
         seen = max(sum(0 <= stride * i + p.reach[0] < output for i in range(size)) for p in problem.pixels)
         taps = [p.tap[0] for p in problem.pixels]
-        blocks = math.prod(pixel_wise(problem, 1).rounds)
+        blocks = math.prod(pixel_wise(problem, Choice()).rounds)
         assert seen <= blocks <= seen + max(taps) - min(taps) + 1
 
 
@@ -124,7 +168,7 @@ def test_a_table_with_one_wrong_row_does_not_pass_the_check(mapping: str) -> Non
     from dataclasses import replace
 
     problem = _problem(3, 2, 1, 4, 7)
-    table = DECONVOLUTION_MAPPINGS[mapping](problem, 1)
+    table = DECONVOLUTION_MAPPINGS[mapping](problem, Choice())
     check(table, problem, transposed=True)
     seat = table.placements[1]
     read = seat.reads[0]
@@ -136,6 +180,14 @@ def test_a_table_with_one_wrong_row_does_not_pass_the_check(mapping: str) -> Non
     if mapping == "zero-padding":
         with pytest.raises(MappingError, match="row band"):
             check(_with(table, 1, replace(seat, row_band=0)), problem, transposed=True)
+    if mapping == "packed":
+        with pytest.raises(MappingError, match="column band"):
+            check(_with(table, 1, replace(seat, column_band=1 - seat.column_band)), problem, transposed=True)
+    with pytest.raises(MappingError, match="seat"):
+        check(_doubled(table), problem, transposed=True)
+    if not table.overlap:
+        with pytest.raises(MappingError, match="never"):
+            check(replace(table, outputs=table.outputs[1:]), problem, transposed=True)
     with pytest.raises(MappingError, match="never"):
         check(replace(table, rounds=(table.rounds[0] - 1,)), problem, transposed=True)
 
@@ -147,7 +199,11 @@ def test_options_that_do_not_exist_are_refused_with_a_hint() -> None:
     for options, words in (
         (Options("pixelwise"), "unknown mapping"),
         (Options(fold=0), "fold"),
-        (Options("zero-padding", fold=2), "cannot be folded"),
+        (Options("zero-padding", fold=2), "has no --fold"),
+        (Options("packed", merge="analog"), "has no --merge"),
+        (Options(origin="pad"), "has no --origin"),
+        (Options(merge="both"), "unknown merge"),  # type: ignore[arg-type]
+        (Options("packed", origin="1"), "unknown origin"),  # type: ignore[arg-type]
         (Options(weight_bits=17), "17 bits"),
         (Options(input_bits=1), "1 bits"),
     ):
@@ -162,6 +218,15 @@ def _with(table: Any, position: int, seat: Any) -> Any:
     seats = list(table.placements)
     seats[position] = seat
     return replace(table, placements=tuple(seats))
+
+
+def _doubled(table: Schedule) -> Schedule:
+    """A table whose kernel pixel 0 reads and writes what pixel 1 does, in its very seat."""
+    from dataclasses import replace
+
+    first, second, *rest = table.placements
+    both = replace(second, pixel=replace(first.pixel, reach=second.pixel.reach))
+    return replace(table, placements=(both, second, *rest))
 
 
 def _problem(kernel: int, stride: int, pad: int, size: int, output: int) -> Problem:
