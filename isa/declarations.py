@@ -181,7 +181,7 @@ def read_target(c: Cursor) -> Target:
     """The machine: its functional fields and the widths of its units (see Targets).
 
     A field that is left out comes from the target of that name; the fields in the program rule
-    over the file. The digest names the file the program was compiled for and decides nothing.
+    over the file. The digest is of the fields of the target it was compiled for and decides nothing.
     """
     from isa.targets import FIELDS, known_target, target_names
 

@@ -1,7 +1,12 @@
 """Targets: the machines that programs are compiled for, one TOML file each in `isa/targets/`.
 
-A file has a `name`, a `description`, a `[machine]` table with every field of `FIELDS`, and a
-`[source]` table that says for each field where its value is published, or "assumed".
+A file has a `name`, a `description`, a `[machine]` table with every field of `FIELDS`, a
+`[source]` table that says for each field where its value is published, or "assumed", and what
+the machine costs (`[clock]` and `[component.*]`, see isa/costs.py).
+
+With `inherits = "isaac"` (or the path of a file, from the folder of this one) it needs to write
+only what differs.  The digest of a target is that of its machine fields: a program depends on
+nothing else, so costs may change under a compiled program.
 """
 
 from __future__ import annotations
@@ -9,13 +14,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from isa.costs import Costs, check_costs
 from isa.diagnostics import Report, did_you_mean, one_of, reason
 from isa.program import NOWHERE, Span, Target
+from isa.toml_places import Places
 
 FOLDER = Path(__file__).with_name("targets")
 
@@ -72,11 +80,14 @@ FIELDS: Mapping[str, Field] = {
 
 @dataclass(frozen=True, slots=True)
 class TargetFile:
-    """All a target file says."""
+    """All a target file says, with what it inherits."""
 
     target: Target
     description: str
     sources: Mapping[str, str]
+    costs: Costs
+    document: Mapping[str, Any]
+    inherits: tuple[str, ...] = ()
 
 
 def target_names() -> tuple[str, ...]:
@@ -112,12 +123,19 @@ def load_target_file(name_or_path: str) -> TargetFile:
     raise AssertionError
 
 
+def digest_of(target: Target) -> str:
+    """The SHA-256 of the machine fields, as `.target` writes them."""
+    fields = (f"{key} {'any' if (v := getattr(target, key)) is None else v}" for key in FIELDS)
+    return hashlib.sha256("\n".join(fields).encode()).hexdigest()
+
+
 @cache
 def _shipped(name: str) -> TargetFile:
     return _read(FOLDER / f"{name}.toml")
 
 
-def _read(path: Path) -> TargetFile:
+def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
+    """The file at `path`; `heirs` are the files that inherit from it, the nearest last."""
     import tomllib
 
     report = Report(None, str(path))
@@ -140,74 +158,108 @@ def _read(path: Path) -> TargetFile:
     report = Report(text, str(path))
     document: dict[str, Any] = {}
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(text, parse_float=Decimal)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         span = Span(int(place[1]), int(place[2]), int(place[2]) + 1) if place else NOWHERE
         report.error(span, f"not TOML: {str(error).split(' (at ')[0]}")
     report.raise_if_any()
-    found = _check(document, text, report, hashlib.sha256(content).hexdigest())
+    places = Places(text)
+    parent = _parent(document, path, heirs, places, report)
+    found = _check(document, parent, places, report)
     report.raise_if_any()
     assert found is not None
     return found
 
 
-def _check(document: Mapping[str, Any], text: str, report: Report, digest: str) -> TargetFile | None:
+def _parent(
+    document: dict[str, Any], path: Path, heirs: tuple[Path, ...], places: Places, report: Report
+) -> TargetFile | None:
+    """What `document` inherits from; the key is taken out of it."""
+    if "inherits" not in document:
+        return None
+    name, span = document.pop("inherits"), places.of("inherits")
+    if not isinstance(name, str):
+        report.error(span, "inherits is the name of a target, or the path of a file")
+    elif name in target_names() and path.parent != FOLDER:
+        return _shipped(name)
+    else:
+        wanted = path.parent / (f"{name}.toml" if name in target_names() else name)
+        chain = (*heirs, path)
+        if any(wanted.resolve() == heir.resolve() for heir in chain):
+            circle = " -> ".join(file.name for file in (*chain, wanted))
+            report.error(span, f"a cycle of inheritance: {circle}")
+        elif not wanted.is_file():
+            known = f"known targets: {', '.join(target_names())}; or give the path of a .toml file"
+            hint = did_you_mean(name, target_names()) or known
+            report.error(span, f"no target is named {name!r}, and no file lies at that path", hint)
+        else:
+            return _read(wanted, chain)
+    report.raise_if_any()
+    return None
+
+
+def _check(
+    own: Mapping[str, Any], parent: TargetFile | None, places: Places, report: Report
+) -> TargetFile | None:
     """The target of a TOML document; what is wrong with it goes into `report`."""
-    _check_keys(document, ("name", "description", "machine", "source"), None, text, report)
-    for key, kind in (("name", str), ("description", str), ("machine", dict), ("source", dict)):
+    document = _inherited(parent.document, own) if parent else own
+    keys = ("name", "description", "machine", "source", "clock", "component")
+    _check_keys(document, keys, (), places, report)
+    for key, kind in zip(keys, (str, str, dict, dict), strict=False):
         if key in document and not isinstance(document[key], kind):
-            wanted = "a table" if kind is dict else "a string"
-            report.error(_key_span(text, None, key), f"{key} is {wanted}")
+            report.error(places.of(key), f"{key} is {'a table' if kind is dict else 'a string'}")
     machine, source = document.get("machine"), document.get("source")
     if not isinstance(machine, dict) or not isinstance(source, dict):
         return None
-    _check_keys(machine, tuple(FIELDS), "machine", text, report)
-    _check_keys(source, tuple(FIELDS), "source", text, report)
+    _check_keys(machine, tuple(FIELDS), ("machine",), places, report)
+    _check_keys(source, tuple(FIELDS), ("source",), places, report)
     for key, field in FIELDS.items():
         problem = field.problem(machine[key]) if key in machine else None
         if problem:
-            report.error(_key_span(text, "machine", key), f"{key}: {problem}")
+            report.error(places.of("machine", key), f"{key}: {problem}")
         if key in source and not (isinstance(source[key], str) and source[key].strip()):
             report.error(
-                _key_span(text, "source", key), f"{key}: expected where its value is published, or assumed"
+                places.of("source", key), f"{key}: expected where its value is published, or assumed"
             )
-    if report.diagnostics:
+        if parent and key in own.get("machine", {}) and key not in own.get("source", {}):
+            message = f"{key}: its source is inherited, its value is not"
+            report.error(places.of("machine", key), message, f"add to [source]: {key} = ...")
+    costs = check_costs(document, places, report)
+    if report.diagnostics or costs is None:
         return None
     values: dict[str, Any] = {key: None if machine[key] == "any" else machine[key] for key in FIELDS}
-    return TargetFile(Target(document["name"], digest=digest, **values), document["description"], source)
+    target = Target(document["name"], **values)
+    return TargetFile(
+        replace(target, digest=digest_of(target)),
+        document["description"],
+        source,
+        costs,
+        document,
+        (*parent.inherits, parent.target.name) if parent else (),
+    )
+
+
+def _inherited(parent: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` over `parent`: tables are joined, but a number of `[clock]` or `[component.*]` is one
+    thing.  Name and description are never inherited."""
+    merged: dict[str, Any] = {key: v for key, v in parent.items() if key not in ("name", "description")}
+    for key, value in own.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping) and "unit" not in before:
+            merged[key] = _inherited(before, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _check_keys(
-    table: Mapping[str, Any], known: tuple[str, ...], name: str | None, text: str, report: Report
+    table: Mapping[str, Any], known: tuple[str, ...], path: tuple[str, ...], places: Places, report: Report
 ) -> None:
     for key in table:
         if key not in known:
-            report.error(_key_span(text, name, key), f"unknown key {key}", did_you_mean(key, known))
+            report.error(places.of(*path, key), f"unknown key {key}", did_you_mean(key, known))
     missing = [key for key in known if key not in table]
     if missing:
-        where = f" in [{name}]" if name else ""
-        span = _table_span(text, name) if name else NOWHERE
-        report.error(span, f"missing{where}: {', '.join(missing)}")
-
-
-def _table_span(text: str, name: str) -> Span:
-    header = re.compile(rf"\s*\[\s*{re.escape(name)}\s*\]")
-    for number, line in enumerate(text.split("\n"), 1):
-        if header.match(line):
-            return Span(number, 1, len(line.rstrip()) + 1)
-    return NOWHERE
-
-
-def _key_span(text: str, table: str | None, key: str) -> Span:
-    """Where `key` is written: at the start of a line, below the header of its table."""
-    header, current = re.compile(r"\s*\[+\s*([^\]]*?)\s*\]"), None
-    start = re.compile(rf"""\s*(?:"{re.escape(key)}"|'{re.escape(key)}'|{re.escape(key)})\s*[.=]""")
-    for number, line in enumerate(text.split("\n"), 1):
-        found = header.match(line)
-        if found:
-            current = found[1]
-        if (current == table and start.match(line)) or (found and table is None and current == key):
-            column = len(line) - len(line.lstrip()) + 1
-            return Span(number, column, column + len(key))
-    return NOWHERE
+        where = f" in [{path[0]}]" if path else ""
+        report.error(places.of(*path), f"missing{where}: {', '.join(missing)}")

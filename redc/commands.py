@@ -290,24 +290,16 @@ def fmt_command(options: argparse.Namespace) -> int:
 
 def targets_command(options: argparse.Namespace) -> int:
     """`redc targets [NAME]`."""
-    from isa.targets import FIELDS, load_target_file, target_names
+    from isa.targets import load_target_file, target_names
+    from redc.target_text import document, explain
 
     names = [options.name] if options.name else list(target_names())
     files = [load_target_file(name) for name in names]
     if options.json:
-        rows = [
-            {"name": f.target.name, "description": f.description, "digest": f.target.digest}
-            | {key: getattr(f.target, key) for key in FIELDS}
-            for f in files
-        ]
+        rows = [document(file) for file in files]
         print_document({"schema": 1, "target": rows[0]} if options.name else {"schema": 1, "targets": rows})
     elif options.name:
-        file = files[0]
-        print(f"{file.target.name}: {file.description}\n")
-        for key, field in FIELDS.items():
-            value = getattr(file.target, key)
-            print(f"{key:<9} {'any' if value is None else value!s:<13} {field.doc}")
-            print(f"{'':<24}source: {file.sources.get(key, 'none given')}")
+        print(explain(files[0]))
     else:
         width = max(map(len, names))
         for file in files:
