@@ -95,7 +95,7 @@ def _sizes(
     lengths: Mapping[int, int],
     pending: dict[str, set[tuple[int, ...]]],
 ) -> Sizes:
-    length = bits = from_bits = terms = fired = 0
+    length = bits = from_bits = terms = fired = moved = 0
     shape: Geometry | None = None
     kinds = operand_kinds(INSTRUCTIONS[instruction.mnemonic], len(instruction.operands))
     for kind, operand in zip(kinds, instruction.operands, strict=True):
@@ -104,7 +104,9 @@ def _sizes(
             length, bits = operand.length(buffer.vector), buffer.type.bits
         elif isinstance(operand, BufferRef):
             buffer = program.buffers[operand.name]
-            if kind is Kind.TARGET:
+            if kind is Kind.PORT:
+                moved += math.prod(buffer.shape) * buffer.type.bits
+            elif kind is Kind.TARGET:
                 length, bits = math.prod(buffer.shape), buffer.type.bits
             else:
                 from_bits = buffer.type.bits
@@ -119,7 +121,7 @@ def _sizes(
             length = max(length, term_length(program, operand, lengths))
         elif kind is Kind.VALUE and isinstance(operand, Register):
             length = max(length, lengths[operand.number])
-    return Sizes(length, bits, from_bits, terms, fired, shape)
+    return Sizes(length, bits, from_bits, terms, fired, shape, moved)
 
 
 def term_length(program: Program, term: Operand, lengths: Mapping[int, int]) -> int:

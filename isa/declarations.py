@@ -13,7 +13,7 @@ from typing import Any, Literal
 from isa.cursor import BadDirective, Cursor
 from isa.diagnostics import did_you_mean
 from isa.literals import number_text, quote, shape_text
-from isa.program import Buffer, Constant, Crossbar, Layer, Span, Target
+from isa.program import RAW_TYPES, Buffer, Constant, Crossbar, Layer, Span, Target, raw_buffer
 from isa.syntax import Directive, Reading
 
 
@@ -124,13 +124,14 @@ def _write_data(d: DataFile) -> str:
 
 
 def _write_buffer(b: Buffer) -> str:
-    text = f"%{b.name} {b.type}{shape_text(b.shape)}"
+    text = f"%{b.name} {'raw' if b.raw else b.type}{shape_text(b.shape)}"
     if b.scale is not None:
         text += f" scale {number_text(float(b.scale))}"
     if b.scale is not None or b.zero:
         text += f" zero {b.zero}"
     if b.tensor is not None:
-        text += f" onnx {quote(b.tensor)} {b.onnx_type}{shape_text(b.onnx_shape)} axis {b.axis}"
+        text += f" onnx {quote(b.tensor)} {b.onnx_type}{shape_text(b.onnx_shape)}"
+        text += "" if b.raw else f" axis {b.axis}"
     return text
 
 
@@ -230,7 +231,7 @@ def read_data(c: Cursor) -> DataFile:
     ".input",
     ".buffer",
     ".output",
-    syntax='%name type[shape] [scale number] [zero code] [onnx "tensor" f32[shape] axis number]',
+    syntax='%name type[shape] [scale number] [zero code] [onnx "tensor" type[shape] [axis number]]',
     example='.buffer %b1 u8[8, 4, 4, 512] scale 0.01 zero 0 onnx "relu0" f32[8, 512, 4, 4] axis 1',
     write=_write_buffer,
 )
@@ -240,16 +241,27 @@ def read_buffer(c: Cursor) -> Buffer:
 
     A real value is scale * (code - zero). A buffer without a scale holds accumulators. `onnx`
     names the tensor that lies in the buffer, its shape, and the axis of it that was moved to the
-    end; inputs and outputs must have it.
+    end; inputs and outputs must have it, and so must buffers that a `host` touches.
+
+    `raw` in place of the type: the buffer holds the tensor as it is, in its own type (f16, f32,
+    f64, i8 to i64, u8 to u64, bool) and shape, without scale, zero and axis; only `host` may
+    touch it: `.buffer %h raw[2, 3] onnx "h" i64[2, 3]`.
     """
     kind: Literal["input", "output", "buffer"] = (
         "input" if c.word == ".input" else "output" if c.word == ".output" else "buffer"
     )
     name = c.buffer()
-    type_, shape = c.type(), c.shape("a shape")
+    raw = c.skip("NAME", "raw")
+    type_ = None if raw else c.type()
+    shape = c.shape("a shape")
 
     def onnx() -> tuple[str, str, tuple[int, ...], int]:
         tensor = c.string("the name of a tensor")
+        if raw:
+            element = c.take("NAME", "the type of a tensor such as i64").text
+            if element not in RAW_TYPES:
+                c.fail(f"{element[:40]} is no type of a tensor", None, f"types are {', '.join(RAW_TYPES)}")
+            return tensor, element, c.shape("a shape"), 0
         if not c.skip("NAME", "f32"):
             c.expected("`f32`")
         dimensions = c.shape("a shape")
@@ -259,11 +271,15 @@ def read_buffer(c: Cursor) -> Buffer:
     def scale() -> float:
         return float(c.number("a scale"))
 
+    if type_ is None:
+        fields = c.fields({"onnx": onnx}, required=("onnx",))
+        tensor, onnx_type, onnx_shape, _ = fields["onnx"]
+        return raw_buffer(name, kind, shape, tensor, onnx_type, onnx_shape, c.span)
     found = c.fields({"scale": scale, "zero": lambda: c.integer("a code"), "onnx": onnx})
     tensor, onnx_type, onnx_shape, axis = found.get("onnx", (None, "f32", (), 0))
     return Buffer(
         name, kind, type_, shape, found.get("scale"), found.get("zero", 0),
-        tensor, onnx_type, onnx_shape, axis, c.span,
+        tensor, onnx_type, onnx_shape, axis, span=c.span,
     )  # fmt: skip
 
 

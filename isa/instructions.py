@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.geometry import Geometry
-from isa.program import Address, Array, BufferRef, Matrix
+from isa.program import Address, Array, BufferRef, ConstRef, Matrix
 
 F32_EXACT = 1 << 24
 """Every integer of smaller magnitude is exact in float32."""
@@ -46,6 +46,8 @@ class Kind(enum.Enum):
     EITHER = "register or integer constant"
     INTEGERS = "integer constant"
     FLOATS = "f32 constant"
+    PART = "host part"
+    PORT = "buffer read, then written"
 
 
 class Unit(enum.Enum):
@@ -57,6 +59,7 @@ class Unit(enum.Enum):
     VECTOR = "vector"
     READ = "read"  # the buffers' read port
     WRITE = "write"  # the buffers' write port
+    HOST = "host"  # outside of the clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Sizes:
     terms      number of terms of a `sum`, `max` or `min`
     fired      sub-crossbars driven since the last fire of the group
     geometry   of the crossbar that is driven or fired
+    moved      `host`: bits of all buffers it reads and writes
     """
 
     length: int = 0
@@ -94,6 +98,7 @@ class Sizes:
     terms: int = 0
     fired: int = 0
     geometry: Geometry | None = None
+    moved: int = 0
 
 
 EVENTS: Mapping[str, str] = {
@@ -108,6 +113,8 @@ EVENTS: Mapping[str, str] = {
     "buffer_reads": "bits read from buffers",
     "buffer_writes": "bits written to buffers",
     "vector_ops": "operations of the vector unit, in values",
+    "host_calls": "calls of the host",
+    "host_bits": "bits moved to and from the host",
 }
 """Every counted event, in the order reports show them."""
 
@@ -122,6 +129,7 @@ class Machine(Protocol):
     def add(self, target: Address, value: Array) -> None: ...
     def fill(self, target: BufferRef) -> None: ...
     def reshape(self, target: BufferRef, source: BufferRef) -> None: ...
+    def host(self, part: ConstRef, inputs: tuple[BufferRef, ...], outputs: tuple[BufferRef, ...]) -> None: ...
 
 
 Events = Callable[[Sizes], Mapping[str, int]]
@@ -406,3 +414,25 @@ def reshape(machine: Machine, target: BufferRef, source: BufferRef) -> None:
     write port per vector of the target.
     """
     machine.reshape(target, source)
+
+
+# ---------------------------------------------------------------- host
+
+
+@instruction(
+    Param("part", Kind.PART),
+    Param("buffers", Kind.PORT, repeated=True),
+    attributes=(Attribute("inputs", "int", None, 0, 1 << 16),),
+    unit=Unit.HOST,
+    events=lambda s: {"host_calls": 1, "host_bits": s.moved},
+)
+def host(machine: Machine, part: ConstRef, *buffers: BufferRef, inputs: int) -> None:
+    """Let the host compute what the machine does not: `part` is an ONNX model (its bytes, a u8
+    constant), run by onnxruntime.
+
+    The first `inputs` buffers are read, the others written: in order, the model's graph inputs
+    and outputs. A raw buffer is handed over as it is; of another the host reads the real values,
+    `scale * (code - zero)`, and what it writes becomes codes as at an entrance. The host is
+    outside of the clock: no cycles are counted, but calls and bits.
+    """
+    machine.host(part, buffers[:inputs], buffers[inputs:])

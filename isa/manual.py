@@ -62,7 +62,7 @@ An expression is a sum of loop variables, each times a number, and a number. A s
 
 ## What lies where
 
-**Buffers** hold integer codes, channels last: the last axis is a vector, read or written as one. A real value is `scale * (code - zero)`. Instructions see `code - zero` where they read and write codes where they store, so outside is 0 and nothing needs to know the zero point but `quant`. A buffer without a scale holds accumulators.
+**Buffers** hold integer codes, channels last: the last axis is a vector, read or written as one. A real value is `scale * (code - zero)`. Instructions see `code - zero` where they read and write codes where they store, so outside is 0 and nothing needs to know the zero point but `quant`. A buffer without a scale holds accumulators. A *raw* buffer holds an ONNX tensor of any numeric type as it is, for the host alone.
 
 **Crossbars.** A group is a number of equal sub-crossbars that fire together. Each is a matrix of row bands times column bands; a row band is driven by one vector, a column band gives one vector of products. How the matrix is cut into arrays of the machine follows from the target; see [timing.md](timing.md) and `isa/geometry.py`.
 
@@ -80,12 +80,13 @@ RULES = """\
 * So with products: they last from their `fire` to the next `fire` of the group or to the end of the block. A `sum` reads only sub-crossbars that were driven for that fire.
 * Drives are used up by a `fire` of their group in the same block, with no loop between. A drive that no fire uses, a fire without drives, and a band driven twice are errors.
 * The variable of a loop differs from those of the loops around it. A loop runs at least once, and no instruction more than 2^53 times.
-* Instructions on whole buffers stand outside of loops.
+* Instructions on whole buffers stand outside of loops; so does `host`.
 
 **Memory.**
 
 * Inputs are not written. What is read was written before, in the order of the text. Every output is written. What was never written holds the zero of its buffer.
 * `accum` goes to a buffer without a scale, after a `clear`.
+* Only `host` touches raw buffers; the other buffers that it touches have a scale and a tensor. Its part is a vector of u8, and it writes something.
 * An address has one expression for each axis but the last, and perhaps a part behind them that is not empty and inside the vector. Without `?` it stays inside for every iteration and has no divisor.
 
 **Values.**
@@ -115,6 +116,7 @@ EXAMPLES: dict[str, str] = {
     "accum": "accum %acc?[n, 2*i0 - 1], v0",
     "clear": "clear %acc",
     "reshape": "reshape %flat, %x",
+    "host": 'host "softmax.onnx", %x, %y, inputs=1',
 }
 """One line for each instruction of the table."""
 
@@ -125,6 +127,7 @@ _UNIT_WORDS = {
     Unit.VECTOR: "`vector` instructions a cycle",
     Unit.READ: "`read` vectors a cycle",
     Unit.WRITE: "`write` vectors a cycle",
+    Unit.HOST: "none: it is outside of the clock",
 }
 
 

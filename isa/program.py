@@ -59,6 +59,17 @@ class IntType:
         return f"{'i' if self.signed else 'u'}{self.bits}"
 
 
+RAW_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        **{name: f"float{name[1:]}" for name in ("f16", "f32", "f64")},
+        **{f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+        **{f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+        "bool": "bool",
+    }
+)
+"""Element types of ONNX tensors that a raw buffer may hold -> their numpy names."""
+
+
 def smallest_type(low: int, high: int) -> IntType:
     """The narrowest integer type that holds every value of [low, high]."""
     if low >= 0:
@@ -237,6 +248,9 @@ class Buffer:
     step) and a `zero` (the code of 0.0); an accumulator buffer has neither.  `tensor` is the
     ONNX tensor it holds, `onnx_shape` that tensor's shape, `axis` the ONNX axis that lies
     last here; `shape` equals `onnx_shape` with `axis` moved to the end.
+
+    A `raw` buffer holds its tensor as it is, in `onnx_type` and in the order of its own axes,
+    for the host alone; its `type` says only how many bits a value has (see `raw_buffer`).
     """
 
     name: str
@@ -249,6 +263,7 @@ class Buffer:
     onnx_type: str = "f32"
     onnx_shape: tuple[int, ...] = ()
     axis: int = 0
+    raw: bool = False
     span: Span = field(default=NOWHERE, compare=False)
 
     @property
@@ -256,9 +271,31 @@ class Buffer:
         return self.shape[-1]
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy type its values lie in."""
+        return np.dtype(RAW_TYPES[self.onnx_type]) if self.raw else self.type.dtype
+
+    @property
     def drive_type(self) -> IntType:
         """The type that holds `code - zero` for every code."""
         return smallest_type(self.type.low - self.zero, self.type.high - self.zero)
+
+
+def raw_buffer(
+    name: str,
+    kind: Literal["input", "output", "buffer"],
+    shape: tuple[int, ...],
+    tensor: str | None,
+    onnx_type: str,
+    onnx_shape: tuple[int, ...] | None = None,
+    span: Span = NOWHERE,
+) -> Buffer:
+    """A buffer that holds an ONNX tensor of any numeric type as it is."""
+    bits = 8 * np.dtype(RAW_TYPES[onnx_type]).itemsize if onnx_type in RAW_TYPES else 8
+    return Buffer(
+        name, kind, IntType(False, bits), shape, None, 0, tensor, onnx_type,
+        shape if onnx_shape is None else onnx_shape, max(0, len(shape) - 1), True, span,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

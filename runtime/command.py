@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ import numpy as np
 from isa.geometry import geometry
 from isa.program import Array, Instruction, Layer, Matrix, Program, walk
 from runtime.counters import Counters, total
+from runtime.doors import outer_name
 from runtime.errors import InputError
 from runtime.npz import check_writable, read_npz, write_npz
 from runtime.progress import progress
-from runtime.report import table
+from runtime.report import COUNTERS, HOSTS, table
 from runtime.result import Loaded, Result, check_fidelity
 
 SMALL = 64
@@ -42,16 +43,18 @@ def run_command(options: argparse.Namespace) -> int:
     traced: list[str] = []
     outputs: dict[str, Array] = {}
     notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = {}
     if options.count_only:
         counters = count(program)
     else:
         tell = (traced.append if options.json else print) if options.trace else None
         result = execute(program, options, tell)
         counters, outputs, notes = list(result.counters), result.outputs, result.notes
+        seconds = result.host_seconds
     if options.json:
-        print(json.dumps(document(program, options, counters, outputs, notes, traced), indent=1))
+        print(json.dumps(document(program, options, counters, seconds, outputs, notes, traced), indent=1))
     else:
-        print(text(program, options, counters, outputs, notes))
+        print(text(program, options, counters, seconds, outputs, notes))
     return 0
 
 
@@ -127,6 +130,7 @@ def document(
     program: Program,
     options: argparse.Namespace,
     counters: list[tuple[str, Counters]],
+    seconds: Mapping[str, float],
     outputs: dict[str, Array],
     notes: tuple[str, ...],
     traced: list[str],
@@ -141,10 +145,11 @@ def document(
         "outputs": [summary(name, array) for name, array in outputs.items()],
         "output_file": options.output,
         "layers": [
-            layer_row(program, layer, counted) | {"nodes": list(layer.nodes), "tensor": layer.tensor}
+            layer_row(program, layer, counted, seconds) | {"nodes": list(layer.nodes), "tensor": layer.tensor}
             for layer, (_, counted) in zip(program.layers, counters, strict=True)
         ],
-        "totals": total(counters).as_dict() | {"arrays": arrays(program, set(program.crossbars))},
+        "totals": total(counters).as_dict()
+        | {"arrays": arrays(program, set(program.crossbars)), "host_s": total_seconds(seconds)},
         "notes": list(notes),
     }
     return found | {"trace": traced} if options.trace else found
@@ -154,28 +159,39 @@ def text(
     program: Program,
     options: argparse.Namespace,
     counters: list[tuple[str, Counters]],
+    seconds: Mapping[str, float],
     outputs: dict[str, Array],
     notes: tuple[str, ...],
 ) -> str:
     """The same for people."""
     how = "counted only" if options.count_only else f"{options.engine}, {options.fidelity}"
     rows: list[dict[str, Any]] = [
-        layer_row(program, layer, counted)
+        layer_row(program, layer, counted, seconds)
         for layer, (_, counted) in zip(program.layers, counters, strict=True)
     ]
     everything = arrays(program, set(program.crossbars))
-    rows.append({"name": "total", "op": "", "mapping": "", "arrays": everything} | total(counters).as_dict())
-    lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows)]
+    summed = total(counters)
+    whole = {"name": "total", "op": "", "mapping": "", "arrays": everything, "host_s": total_seconds(seconds)}
+    rows.append(whole | summed.as_dict())
+    columns = COUNTERS + HOSTS if summed.host_calls else COUNTERS
+    lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows, columns)]
     lines += [f"note: {note}" for note in notes]
     for name, array in outputs.items():
-        lines += ["", described(name, array)]
+        lines += ["", described(name, array, program)]
     if options.output:
         lines += ["", f"outputs written to {options.output}"]
     return "\n".join(lines)
 
 
-def layer_row(program: Program, layer: Layer, counters: Counters) -> dict[str, Any]:
-    """One row of the table: the layer's names, its counters and the arrays it fires."""
+def total_seconds(seconds: Mapping[str, float]) -> float | None:
+    """Of all host parts; None where none ran."""
+    return sum(seconds.values()) if seconds else None
+
+
+def layer_row(
+    program: Program, layer: Layer, counters: Counters, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """One row of the table: the layer's names, its counters, the arrays it fires, its host's time."""
     fired = {
         operand.name
         for instruction in walk(layer.body)
@@ -183,7 +199,8 @@ def layer_row(program: Program, layer: Layer, counters: Counters) -> dict[str, A
         if isinstance(operand, Matrix)
     }
     names = {"name": layer.name, "op": layer.op, "mapping": layer.mapping}
-    return names | counters.as_dict() | {"arrays": arrays(program, fired) if fired else None}
+    more = {"arrays": arrays(program, fired) if fired else None, "host_s": seconds.get(layer.name)}
+    return names | counters.as_dict() | more
 
 
 def arrays(program: Program, names: set[str]) -> int:
@@ -194,16 +211,18 @@ def arrays(program: Program, names: set[str]) -> int:
 
 def summary(name: str, array: Array) -> dict[str, Any]:
     """An output in a few numbers."""
-    numbers = {"min": array.min(), "mean": array.mean(dtype=np.float64), "max": array.max()}
-    shown = {key: float(value) for key, value in numbers.items() if np.isfinite(value)}
-    return {"name": name, "shape": list(array.shape)} | dict.fromkeys(numbers) | shown
+    words = ("min", "mean", "max")
+    numbers = (array.min(), array.mean(dtype=np.float64), array.max()) if array.size else ()
+    shown = {key: float(value) for key, value in zip(words, numbers, strict=False) if np.isfinite(value)}
+    return {"name": name, "shape": list(array.shape)} | dict.fromkeys(words) | shown
 
 
-def described(name: str, array: Array) -> str:
+def described(name: str, array: Array, program: Program) -> str:
     """An output for people: its values where they are few."""
-    shape = "x".join(map(str, array.shape))
+    buffer = next(b for b in program.outputs if outer_name(b) == name)
+    type_ = f"{buffer.onnx_type}[{'x'.join(map(str, array.shape))}]"
     if array.size <= SMALL:
-        return f'output "{name}" f32[{shape}]\n{np.array2string(array, max_line_width=100)}'
+        return f'output "{name}" {type_}\n{np.array2string(array, max_line_width=100)}'
     found = summary(name, array)
     numbers = "  ".join(f"{key} {found[key]}" for key in ("min", "mean", "max"))
-    return f'output "{name}" f32[{shape}]  {numbers}'
+    return f'output "{name}" {type_}  {numbers}'

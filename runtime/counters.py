@@ -29,6 +29,8 @@ class Counters:
     buffer_reads: int = 0
     buffer_writes: int = 0
     vector_ops: int = 0
+    host_calls: int = 0
+    host_bits: int = 0
 
     @staticmethod
     def of(cycles: int, events: Mapping[str, int]) -> Counters:

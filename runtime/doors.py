@@ -3,6 +3,7 @@
 In:   codes = clip(rint(float32(x) / float32(scale)) + zero), channels moved last.
 Out:  float32(code - zero) * float32(scale), channels moved back.
 A buffer without a scale holds plain integers: its door neither scales nor rounds away a fraction.
+A raw buffer holds its tensor as it is, and so it goes in and out.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ BLOCK = 1 << 16
 def outer_name(buffer: Buffer) -> str:
     """The name callers use: the ONNX tensor's, or the buffer's own where it has none."""
     return buffer.tensor if buffer.tensor is not None else buffer.name
+
+
+def door_type(buffer: Buffer) -> str:
+    """The numpy type that callers hand over and get."""
+    return buffer.dtype.name if buffer.raw else "float32"
 
 
 def onnx_shape(buffer: Buffer) -> tuple[int, ...]:
@@ -62,7 +68,7 @@ def check_inputs(program: Program, inputs: Mapping[str, Any]) -> dict[str, Array
             raise InputError(
                 f'input "{name}" is missing',
                 place=f'input "{name}"',
-                hint=f"it is a float32 array of shape {list(onnx_shape(buffer))}",
+                hint=f"it is a {door_type(buffer)} array of shape {list(onnx_shape(buffer))}",
             )
     return {buffer.name: check_input(name, buffer, inputs[name]) for name, buffer in expected.items()}
 
@@ -71,6 +77,8 @@ def check_input(name: str, buffer: Buffer, value: Any) -> Array:
     """One input as a float32 array; see `check_inputs`."""
     place = f'input "{name}"'
     shape = onnx_shape(buffer)
+    if buffer.raw:
+        return check_raw(buffer, value, place)
     try:
         given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
@@ -93,8 +101,31 @@ def check_input(name: str, buffer: Buffer, value: Any) -> Array:
     return array
 
 
+def check_raw(buffer: Buffer, value: Any, place: str) -> Array:
+    """A tensor for a raw buffer: its own type (or one that it holds exactly), its own shape."""
+    try:
+        given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, buffer.dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"it is no array of numbers: {error}", place=place) from error
+    if not np.can_cast(given.dtype, buffer.dtype, "safe"):
+        raise InputError(
+            f"its type is {given.dtype}, the program takes {buffer.dtype}",
+            place=place,
+            hint=f"convert it with .astype(numpy.{buffer.dtype})",
+        )
+    array = np.asarray(given, buffer.dtype)
+    if array.shape != buffer.shape:
+        raise InputError(
+            f"its shape is {list(array.shape)}, the program takes {list(buffer.shape)}", place=place
+        )
+    return array
+
+
 def enter(buffer: Buffer, array: Array, codes: Array) -> None:
     """Write the codes of a checked float32 array of the ONNX shape into `codes`."""
+    if buffer.raw:
+        codes[...] = array
+        return
     real = channels_last(buffer, array).astype(np.float32)
     low, high = buffer.type.low, buffer.type.high
     if buffer.scale is not None:
@@ -115,7 +146,9 @@ def enter(buffer: Buffer, array: Array, codes: Array) -> None:
 
 
 def leave(buffer: Buffer, codes: Array) -> Array:
-    """The float32 array of the ONNX shape that `codes` stand for."""
+    """The float32 array of the ONNX shape that `codes` stand for; of a raw buffer the tensor."""
+    if buffer.raw:
+        return codes.copy()
     flat = np.ascontiguousarray(onnx_order(buffer, codes)).reshape(-1)
     result: Array = np.empty(onnx_shape(buffer), np.float32)
     real = result.reshape(-1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from isa.program import Array, Instruction, Program
@@ -21,6 +21,7 @@ class Execution:
 
     counters: tuple[tuple[str, Counters], ...]
     notes: tuple[str, ...] = ()
+    host_seconds: Mapping[str, float] = field(default_factory=dict)  # by layer, where a host ran
 
 
 class Engine(Protocol):

@@ -58,14 +58,14 @@ class FastEngine:
                     self.step.bind(memory)
                     self._bound = memory
                 self.step.execute_node(layer, node)
-        return self.execution
+        return replace(self.execution, host_seconds=self.step.hosts.take_seconds())
 
 
 def _plan_layer(
     program: Program, body: Sequence[object], observe: bool
 ) -> tuple[list[tuple[int, Nest | None]], str | None]:
     """A plan per node of a layer's body (None: step executes it), and why any nest has none."""
-    plain = {"clear", "reshape"}
+    plain = {"clear", "reshape", "host"}
     loose = [n for n in body if not isinstance(n, Loop) and getattr(n, "mnemonic", "") not in plain]
     if loose:
         # Registers and products made outside loops may be read inside: one engine for them all.

@@ -1,6 +1,7 @@
 """The buffer memory that both engines work on.
 
-Buffers hold integer codes, channels last, in the smallest numpy type of their declared type.
+Buffers hold integer codes, channels last, in the smallest numpy type of their declared type;
+raw buffers hold tensors as they are.
 Before a run every buffer but the inputs holds its zero code in every cell, so a program that
 reads a cell it never wrote reads the same on every run and in every engine.
 """
@@ -40,7 +41,7 @@ class Memory:
         """Allocate.  Raises InputError where the buffers exceed the memory of this machine."""
         watched = observed_buffers(program) if observe else ()
         check_size(program, watched)
-        codes = {b.name: np.full(b.shape, b.zero, b.type.dtype) for b in program.buffers.values()}
+        codes = {b.name: np.full(b.shape, b.zero, b.dtype) for b in program.buffers.values()}
         accumulators = {name: np.zeros(program.buffers[name].shape, np.int64) for name in watched}
         written = {b.name: b.zero for b in program.buffers.values() if b.kind != "input"}
         return Memory(codes, accumulators, written)
@@ -55,7 +56,7 @@ class Memory:
 
 def buffer_bytes(buffer: Buffer) -> int:
     """What its codes take in memory."""
-    return math.prod(buffer.shape) * buffer.type.dtype.itemsize
+    return math.prod(buffer.shape) * buffer.dtype.itemsize
 
 
 def check_size(program: Program, watched: tuple[str, ...] = ()) -> None:
@@ -69,7 +70,7 @@ def check_size(program: Program, watched: tuple[str, ...] = ()) -> None:
     raise InputError(
         f"the buffers need {needed / 2**30:.1f} GiB, this machine has {available / 2**30:.1f} GiB free",
         place=f"buffer %{largest.name}",
-        hint=f"the largest is %{largest.name} {largest.type}{list(largest.shape)}; "
+        hint=f"the largest is %{largest.name} {largest.dtype}{list(largest.shape)}; "
         "--count-only counts cycles and events without running",
     )
 

@@ -18,11 +18,12 @@ class Column:
     exact   every digit, in groups of three
     human   three digits and a unit: 867 M
     bytes   a number of bits, as bytes: 25.1 MiB
+    seconds measured seconds: 12.3 ms
     """
 
     key: str
     heading: str
-    style: Literal["text", "exact", "human", "bytes"] = "text"
+    style: Literal["text", "exact", "human", "bytes", "seconds"] = "text"
 
 
 COUNTERS = (
@@ -44,6 +45,13 @@ COUNTERS = (
     Column("buffer_writes", "written", "bytes"),
 )
 """The per-layer table of `run`."""
+
+HOSTS = (
+    Column("host_calls", "host calls", "exact"),
+    Column("host_bits", "moved", "bytes"),
+    Column("host_s", "host time", "seconds"),
+)
+"""More columns of it, for programs that call the host."""
 
 
 def table(rows: Sequence[Mapping[str, Cell]], columns: Sequence[Column] = COUNTERS) -> str:
@@ -73,6 +81,8 @@ def write(value: Cell, style: str) -> str:
         return human(value)
     if style == "bytes":
         return data_size(value)
+    if style == "seconds":
+        return seconds(value)
     return f"{value:,}"
 
 
@@ -84,6 +94,11 @@ def human(value: float) -> str:
 def data_size(bits: float) -> str:
     """Bits as bytes: `512 B`, `25.1 MiB`."""
     return _scaled(bits / 8, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+
+
+def seconds(value: float) -> str:
+    """Seconds: `0.123 ms`, `12.3 ms`, `1.23 s`."""
+    return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
 def _scaled(value: float, step: int, units: Sequence[str]) -> str:

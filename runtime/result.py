@@ -23,12 +23,13 @@ FIDELITIES = ("exact", "adc", "analog")
 class Result:
     """One run.
 
-    outputs       ONNX tensor name -> float32 array in ONNX axis order
-    buffers       buffer name -> integer codes, channels last
+    outputs       ONNX tensor name -> array in ONNX axis order: float32, or its own type where raw
+    buffers       buffer name -> integer codes, channels last (raw buffers: the tensor)
     counters      (layer name, its counters), in order
     total         the sum over layers
     accumulators  buffer name -> int64 values before requantisation (with observe=True)
     notes         what the engine had to say, e.g. loop nests that `fast` handed to `step`
+    host_seconds  layer name -> measured seconds of its host part, outside of the clock
     """
 
     outputs: dict[str, Array]
@@ -37,6 +38,7 @@ class Result:
     total: Counters
     accumulators: dict[str, Array] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    host_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Loaded:
@@ -86,6 +88,7 @@ class Loaded:
             total=total(list(execution.counters)),
             accumulators={name: a.copy() for name, a in memory.accumulators.items()},
             notes=execution.notes,
+            host_seconds=execution.host_seconds,
         )
 
 

@@ -58,6 +58,7 @@ from runtime.counters import Counters
 from runtime.crossbar import Group
 from runtime.doors import onnx_order, onnx_shape
 from runtime.engine import Execution, Trace
+from runtime.hosts import Hosts
 from runtime.machine import Memory
 from runtime.tracing import traced
 
@@ -78,6 +79,7 @@ class StepEngine:
             name: Group(x, program.target, program.constant(x.data)) for name, x in program.crossbars.items()
         }
         self.clock = Clock(program.target)
+        self.hosts = Hosts(program)
         self.values: list[int] = []
         self.cells: list[Any] = []
         self.registers: dict[int, Place] = {}
@@ -93,7 +95,8 @@ class StepEngine:
     def execute(self, memory: Memory) -> Execution:
         """Run every layer, in order."""
         self.bind(memory)
-        return Execution(tuple((layer.name, layer.execute()) for layer in self._layers))
+        counters = tuple((layer.name, layer.execute()) for layer in self._layers)
+        return Execution(counters, host_seconds=self.hosts.take_seconds())
 
     def execute_layer(self, layer: int) -> Counters:
         """Run one layer on the bound memory; gives what it counted."""
@@ -196,14 +199,14 @@ class CompiledLayer:
                 self.result = self.engine.place(operand.number)
             else:
                 operands.append(self.operand(kind, operand))
+        attributes = {
+            a.name: instruction.attribute(a.name, a.default if a.default is not None else 0)
+            for a in self.spec.attributes
+        }
         if self.spec.is_value:
-            attributes = {
-                a.name: instruction.attribute(a.name, a.default if a.default is not None else 0)
-                for a in self.spec.attributes
-            }
             self.compute(operands, attributes)
         else:
-            self.spec.meaning(self, *operands)
+            self.spec.meaning(self, *operands, **attributes)
             if self.result is not None:
                 self.origins.pop(self.result, None)
         return traced(self.engine, self.name, instruction, self.loops, self.emitted)
@@ -214,7 +217,7 @@ class CompiledLayer:
             return self.engine.place(operand.number)
         if kind is Kind.TERM and isinstance(operand, Matrix):
             return self.engine.hold(self.engine.groups[operand.name].bit_lines(operand.index, operand.band))
-        if isinstance(operand, ConstRef):
+        if isinstance(operand, ConstRef) and kind is not Kind.PART:
             vector = self.program.constant(operand.name).ravel()
             return self.engine.hold(vector.astype(np.float32 if kind is Kind.FLOATS else np.int64))
         return operand
@@ -421,6 +424,19 @@ class CompiledLayer:
         def run() -> None:
             target_view[...] = source_view.reshape(shape)
             busy[unit] += slots
+            tally[slot] += 1
+
+        self.emitted = run
+
+    # ------------------------------------------------------------ host
+
+    def host(self, part: ConstRef, inputs: tuple[BufferRef, ...], outputs: tuple[BufferRef, ...]) -> None:
+        """`host`: a part of the network through onnxruntime; outside of the clock."""
+        call = self.engine.hosts.caller(self.name, part.name, inputs, outputs, self.memory)
+        tally, slot, _, _ = self.once()
+
+        def run() -> None:
+            call()
             tally[slot] += 1
 
         self.emitted = run

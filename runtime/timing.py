@@ -44,6 +44,8 @@ class Open:
                 return Open(read=slots)
             case Unit.WRITE:
                 return Open(write=slots)
+            case Unit.HOST:
+                return Open()  # outside of the clock
             case Unit.ARRAY:
                 raise ValueError("a fire closes a window: use Closed")
 

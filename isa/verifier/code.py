@@ -16,6 +16,7 @@ from isa.program import (
     Address,
     Array,
     Buffer,
+    BufferRef,
     ConstRef,
     Crossbar,
     Instruction,
@@ -309,6 +310,36 @@ class CodeCheck(Operands):
         self._tallies[target.name] = Tally(known.stored, known.added)
         self._cleared.add(target.name)
 
+    def host(self, node: Instruction, scope: Scope) -> None:
+        part, *ports = node.operands
+        assert isinstance(part, ConstRef)
+        if self.loops:
+            self.fail(node, "host takes whole buffers and stands outside of loops")
+        known = self.facts.constant(part.name)
+        if known is None:
+            self.facts.missing_constant(node, part.name, part)
+        elif known.dtype != "uint8" or len(known.shape) != 1:
+            what = f"{known.dtype}{list(known.shape)}"
+            self.fail(node, f"a host part is a vector of u8, {part.name!r} is {what}", part)
+        inputs = int(node.attribute("inputs", 0))
+        if inputs >= len(ports):
+            self.fail(node, f"inputs={inputs} of {len(ports)} buffers leave nothing to write")
+        written: set[str] = set()
+        for position, port in enumerate(ports):
+            assert isinstance(port, BufferRef)
+            buffer = self.buffer(node, port.name, port)
+            if buffer is None:
+                continue
+            if buffer.tensor is None or (buffer.scale is None and not buffer.raw):
+                self.fail(node, f"%{buffer.name} holds no tensor that a host can read or write", port)
+            if position < inputs:
+                self.note_read(node, buffer.name, port)
+                continue
+            if buffer.name in written:
+                self.fail(node, f"%{buffer.name} is written twice", port)
+            written.add(buffer.name)
+            self.note_write(node, buffer, port)
+
 
 def _vector(address: Address) -> str:
     return f"{'a vector' if address.part is None else 'this part of a vector'} of %{address.buffer}"
@@ -327,5 +358,6 @@ CHECKS: dict[str, Callable[[CodeCheck, Instruction, Scope], None]] = {
     "accum": CodeCheck.accum,
     "clear": CodeCheck.clear,
     "reshape": CodeCheck.reshape,
+    "host": CodeCheck.host,
 }
 """Mnemonic -> its rule (a test compares this with the instruction table)."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from isa.geometry import geometry
-from isa.program import VERSION, Buffer, Constant, Crossbar, IntType, parse_type
+from isa.program import RAW_TYPES, VERSION, Buffer, Constant, Crossbar, IntType, parse_type
 from isa.targets import FIELDS
 from isa.verifier.facts import INT64, Facts, fits
 
@@ -46,6 +46,9 @@ def check_declarations(facts: Facts) -> None:
 def _buffer_problems(b: Buffer, name: str) -> Iterator[str]:
     if b.name != name or not NAME.match(name):
         yield f"%{name} is no name"
+    if b.raw:
+        yield from _raw_problems(b)
+        return
     if not b.shape or min(b.shape) < 1:
         yield "every dimension of a buffer is at least 1, and there is one"
         return
@@ -76,6 +79,21 @@ def _buffer_problems(b: Buffer, name: str) -> Iterator[str]:
     moved = (*b.onnx_shape[: b.axis], *b.onnx_shape[b.axis + 1 :], b.onnx_shape[b.axis])
     if moved != b.shape:
         yield f"the tensor with axis {b.axis} at the end is {list(moved)}, the buffer {list(b.shape)}"
+
+
+def _raw_problems(b: Buffer) -> Iterator[str]:
+    if min(b.shape, default=0) < 0:
+        yield "no dimension of a raw buffer is negative"
+    elif math.prod(b.shape) > MAX_VALUES:
+        yield f"a buffer holds at most 2^36 values, this one {math.prod(b.shape)}"
+    if b.tensor is None:
+        yield 'a raw buffer names its tensor: onnx "name" type[...]'
+    elif b.onnx_type not in RAW_TYPES:
+        yield f"{b.onnx_type} is no type of a tensor: {', '.join(RAW_TYPES)}"
+    elif b.onnx_shape != b.shape:
+        yield f"the tensor is {list(b.onnx_shape)}, the buffer {list(b.shape)}"
+    if b.scale is not None or b.zero:
+        yield "a raw buffer has neither scale nor zero"
 
 
 def _check_tensors(facts: Facts) -> None:

@@ -47,9 +47,17 @@ class Operands:
             self.fail(node, f"no buffer is named %{name}", operand, did_you_mean(name, self.buffers, "%"))
         return found
 
+    def codes(self, node: Instruction, name: str, operand: Operand) -> Buffer | None:
+        """A buffer that the machine itself reads or writes: one of codes."""
+        found = self.buffer(node, name, operand)
+        if found is not None and found.raw:
+            self.fail(node, f"%{name} is a raw buffer; only `host` touches it", operand)
+            return None
+        return found
+
     def address(self, node: Instruction, address: Address) -> Buffer | None:
         """The buffer of an address; None if its name or its indices are wrong."""
-        buffer = self.buffer(node, address.buffer, address)
+        buffer = self.codes(node, address.buffer, address)
         if buffer is None:
             return None
         good = True
@@ -126,7 +134,7 @@ class Operands:
         assert isinstance(operand, BufferRef)
         if self.loops and position == 0:
             self.fail(node, f"{node.mnemonic} takes whole buffers and stands outside of loops")
-        return self.buffer(node, operand.name, operand)
+        return self.codes(node, operand.name, operand)
 
     def forget(self, instruction: Instruction, scope: Scope) -> None:
         """After an error: what the instruction may have written is unknown, not undefined."""

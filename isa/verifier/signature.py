@@ -22,6 +22,8 @@ WANTED: dict[Kind, tuple[tuple[type, ...], str]] = {
     Kind.EITHER: ((Register, ConstRef), "a register or a constant"),
     Kind.INTEGERS: ((ConstRef,), 'an integer constant such as "x"'),
     Kind.FLOATS: ((ConstRef,), 'an f32 constant such as "x"'),
+    Kind.PART: ((ConstRef,), 'a host part such as "x"'),
+    Kind.PORT: ((BufferRef,), "a whole buffer such as %x"),
 }
 """Kind of operand -> (classes, how to say so)."""
 

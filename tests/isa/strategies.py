@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from isa.analysis import operand_kinds
 from isa.instructions import INSTRUCTIONS, Kind
 from isa.program import (
+    RAW_TYPES,
     Address,
     Affine,
     Buffer,
@@ -24,6 +25,7 @@ from isa.program import (
     Program,
     Register,
     Target,
+    raw_buffer,
 )
 from isa.targets import FIELDS
 
@@ -63,6 +65,8 @@ OPERANDS: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.EITHER: st.one_of(registers, constants_named),
     Kind.INTEGERS: constants_named,
     Kind.FLOATS: constants_named,
+    Kind.PART: constants_named,
+    Kind.PORT: whole_buffers,
 }
 
 
@@ -115,6 +119,9 @@ def targets(draw: st.DrawFn) -> Target:
 @st.composite
 def buffers(draw: st.DrawFn, name: str) -> Buffer:
     kind: Any = draw(st.sampled_from(["input", "output", "buffer"]))
+    if draw(st.booleans()):
+        element = draw(st.sampled_from(sorted(RAW_TYPES)))
+        return raw_buffer(name, kind, draw(shapes | st.just(())), draw(strings), element, draw(shapes))
     scale = draw(st.none() | floats)
     onnx = draw(st.none() | st.tuples(strings, shapes, small))
     tensor, onnx_shape, axis = onnx or (None, (), 0)

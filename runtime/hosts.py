@@ -1,0 +1,108 @@
+"""Host parts: ONNX models in the data file, run by onnxruntime, which is imported only for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from isa.program import Array, Buffer, BufferRef, Program
+from runtime.doors import enter, leave, onnx_shape
+from runtime.errors import InputError
+from runtime.machine import Memory
+
+
+class Hosts:
+    """The host parts of one program: a session each, made when its first call is prepared."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._sessions: dict[str, Any] = {}
+        self._seconds: dict[str, float] = {}
+
+    def take_seconds(self) -> dict[str, float]:
+        """Measured seconds of the calls since the last time, by layer; doors included."""
+        taken, self._seconds = self._seconds, {}
+        return taken
+
+    def caller(
+        self,
+        layer: str,
+        part: str,
+        inputs: tuple[BufferRef, ...],
+        outputs: tuple[BufferRef, ...],
+        memory: Memory,
+    ) -> Callable[[], None]:
+        """What one `host` instruction does.  Raises InputError where its part cannot be loaded,
+        and, when it is called, where it fails or gives other tensors than its buffers hold."""
+        session = self._session(part)
+        ports = session.get_inputs()
+        made = [port.name for port in session.get_outputs()]
+        if (len(ports), len(made)) != (len(inputs), len(outputs)):
+            raise InputError(
+                f"it takes {len(ports)} tensors and gives {len(made)}, "
+                f"the instruction has {len(inputs)} and {len(outputs)}",
+                place=_place(part),
+            )
+        sources = [
+            (port.name, self.program.buffers[ref.name]) for port, ref in zip(ports, inputs, strict=True)
+        ]
+        targets = [self.program.buffers[ref.name] for ref in outputs]
+
+        def call() -> None:
+            begin = time.perf_counter()
+            feeds = {name: leave(buffer, memory.codes[buffer.name]) for name, buffer in sources}
+            try:
+                values = session.run(made, feeds)
+            except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
+                raise InputError(f"onnxruntime fails on it: {error}", place=_place(part)) from error
+            for buffer, value in zip(targets, values, strict=True):
+                enter(buffer, _checked(part, buffer, value), memory.codes[buffer.name])
+            self._seconds[layer] = self._seconds.get(layer, 0.0) + time.perf_counter() - begin
+
+        return call
+
+    def _session(self, part: str) -> Any:
+        if part not in self._sessions:
+            try:
+                import onnxruntime
+            except ImportError as error:
+                raise InputError(
+                    "host parts are run by onnxruntime, which is not installed",
+                    place=_place(part),
+                    hint="pip install onnxruntime; --count-only needs none",
+                ) from error
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            options.add_session_config_entry("session.x64quantprecision", "1")
+            try:
+                self._sessions[part] = onnxruntime.InferenceSession(
+                    self.program.constant(part).tobytes(), options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # as above
+                raise InputError(f"onnxruntime refuses it: {error}", place=_place(part)) from error
+        return self._sessions[part]
+
+
+def _checked(part: str, buffer: Buffer, value: Any) -> Array:
+    """What the host gave, if it is what its buffer holds."""
+    place = f"{_place(part)}, tensor {buffer.tensor!r}"
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"it is a {type(value).__name__}, not a tensor", place=place)
+    wanted = buffer.dtype if buffer.raw else np.dtype(np.float32)
+    if value.dtype != wanted or value.shape != onnx_shape(buffer):
+        raise InputError(
+            f"it is {value.dtype}{list(value.shape)} for these inputs, "
+            f"the program was compiled for {wanted}{list(onnx_shape(buffer))}",
+            place=place,
+            hint="its shape depends on the values of the inputs: compile for them",
+        )
+    if not buffer.raw and not np.isfinite(value).all():
+        raise InputError("it holds NaN or infinity, and the accelerator reads it", place=place)
+    return value
+
+
+def _place(part: str) -> str:
+    return f"host part {part!r}"
