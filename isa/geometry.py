@@ -29,6 +29,10 @@ class Geometry:
     shift_adds      shift-and-adds that merge planes and slices in one fire
     tile_adds       additions that merge row tiles in one fire, in values
     fire_cycles     clock cycles of one fire: planes x columns per ADC (x 2 for separate pairs)
+    row_cells       cells that one driven row reads in one plane: over its column tiles, both
+                    cells of a pair, reference columns included
+    input_bits      bits that one row latches in the input register of each of its column tiles
+    result_bits     bits that one fire leaves in the output registers: as many as a product can need
     """
 
     planes: int
@@ -40,6 +44,9 @@ class Geometry:
     shift_adds: int
     tile_adds: int
     fire_cycles: int
+    row_cells: int
+    input_bits: int
+    result_bits: int
 
 
 def weight_columns(crossbar: Crossbar, target: Target) -> tuple[int, int]:
@@ -83,4 +90,13 @@ def geometry(crossbar: Crossbar, target: Target) -> Geometry:
         shift_adds=values,
         tile_adds=(row_tiles - 1) * columns * crossbar.groups,
         fire_cycles=planes * target.share * twice,
+        row_cells=columns * physical + reference * column_tiles,
+        input_bits=crossbar.input_type.bits,
+        result_bits=outputs * product_bits(crossbar),
     )
+
+
+def product_bits(crossbar: Crossbar) -> int:
+    """Bits that hold any product of a column: those of an input, a weight and a carry per row."""
+    rows = crossbar.row_bands * crossbar.rows // crossbar.groups
+    return crossbar.input_type.bits + crossbar.weight_type.bits + (rows - 1).bit_length()

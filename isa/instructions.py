@@ -107,9 +107,11 @@ EVENTS: Mapping[str, str] = {
     "gated_drives": "word-line pulses saved because the address lay outside its buffer",
     "inserted_zeros": "word-line pulses saved because the address fell between two pixels",
     "activations": "array reads: arrays driven x planes",
+    "cell_reads": "cells read: rows x planes of each drive inside its buffer, times the cells of a row",
     "conversions": "ADC conversions: planes x slices x row tiles x columns, and reference columns",
     "shift_adds": "shift-and-adds that merge planes and slices, in values",
     "sums": "additions of row tiles and of `sum` terms and `accum`s, in values",
+    "register_writes": "bits written to the arrays' registers: inputs of drives, products of fires",
     "buffer_reads": "bits read from buffers",
     "buffer_writes": "bits written to buffers",
     "vector_ops": "operations of the vector unit, in values",
@@ -184,6 +186,8 @@ def _geometry(s: Sizes) -> Geometry:
     # drive inside its buffer reads it.
     events=lambda s: {
         "drives": s.length * _geometry(s).planes * _geometry(s).column_tiles,
+        "cell_reads": s.length * _geometry(s).planes * _geometry(s).row_cells,
+        "register_writes": s.length * _geometry(s).input_bits * _geometry(s).column_tiles,
         "buffer_reads": s.length * s.bits,
     },
 )
@@ -207,6 +211,7 @@ def drive(machine: Machine, band: Matrix, source: Address) -> None:
         "conversions": s.fired * _geometry(s).conversions,
         "shift_adds": s.fired * _geometry(s).shift_adds,
         "sums": s.fired * _geometry(s).tile_adds,
+        "register_writes": s.fired * _geometry(s).result_bits,
     },
 )
 def fire(machine: Machine, group: Matrix) -> None:

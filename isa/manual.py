@@ -216,7 +216,7 @@ def _events(spec: Spec) -> list[str]:
     from isa.geometry import Geometry
     from isa.instructions import Sizes
 
-    one = Geometry(1, 1, 2, 1, 1, 1, 1, 1, 1)
+    one = Geometry(1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1)
     found = set(spec.events(Sizes(length=2, bits=8, from_bits=8, terms=2, fired=1, geometry=one)))
     if "drives" in found:
         found |= {"gated_drives", "inserted_zeros"}

@@ -23,9 +23,11 @@ class Counters:
     gated_drives: int = 0
     inserted_zeros: int = 0
     activations: int = 0
+    cell_reads: int = 0
     conversions: int = 0
     shift_adds: int = 0
     sums: int = 0
+    register_writes: int = 0
     buffer_reads: int = 0
     buffer_writes: int = 0
     vector_ops: int = 0

@@ -18,7 +18,7 @@ from isa.verifier.values import RULES, TABLES
 from tests.isa.strategies import OPERANDS, instructions
 
 every_instruction = pytest.mark.parametrize("spec", INSTRUCTIONS.values(), ids=list(INSTRUCTIONS))
-ONE = Geometry(1, 1, 1, 1, 1, 1, 1, 0, 1)
+ONE = Geometry(1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1)
 HEADER = '.isa 1\n.target "red-65nm"\n.layer "l"\n'
 
 

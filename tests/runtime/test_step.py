@@ -55,6 +55,8 @@ def test_the_counters_of_that_deconvolution_by_hand() -> None:
         rounds=4,
         drives=4 * 4 * 8,
         activations=4 * 4 * 8,
+        cell_reads=4 * 4 * 8 * 4 * 2,  # 4 slices, two cells of a pair
+        register_writes=4 * 4 * 8 + 4 * 4 * (8 + 8),  # inputs of 8 bits; products of 8 + 8 bits, one row
         conversions=4 * 4 * 8 * 4,
         shift_adds=4 * 4 * 8 * 4,
         buffer_reads=4 * 4 * 8,
