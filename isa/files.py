@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import NoReturn
 
 import numpy as np
 
@@ -87,6 +89,8 @@ def _read_data(path: Path, program: Program, span: Span, report: Report) -> dict
 
     content = b""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(None, "it is no regular file")  # a pipe would keep us waiting
         content = path.read_bytes()
     except FileNotFoundError:
         report.error(span, f"data file {program.data_file!r} is missing", f"expected it at {path}")
@@ -147,35 +151,85 @@ def data_bytes(data: Mapping[str, Array]) -> bytes:
     return save_arrays({name: np.ascontiguousarray(data[name]) for name in sorted(data)})
 
 
-def write_files(files: list[tuple[Path, bytes]]) -> None:
-    """Write all files or none, as far as the file system allows.
+def check_writable(path: Path) -> None:
+    """Find out before long work that its result could not be written.  Raises ProgramError."""
+    try:
+        _check_place(path)
+    except (OSError, ValueError) as error:
+        _cannot_write(path, path, error)
 
-    Raises ProgramError, with the path that failed, where one cannot be written.
+
+def write_files(files: list[tuple[Path, bytes]]) -> None:
+    """Write all files or none, as far as the file system allows; the last is the one the user named.
+
+    A file is written under a temporary name and then renamed.  A device or a pipe is written
+    straight through.
+
+    Raises ProgramError at the path that the user named, where one cannot be written.
     """
     ready: list[tuple[str, Path]] = []
-    path = files[0][0]
+    named = path = files[-1][0]
     try:
+        for path, _ in reversed(files):
+            _check_place(path)
         for path, content in files:
-            if path.is_dir():
-                raise IsADirectoryError(None, "it is a folder")
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-            ready.append((temporary, path))
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-        while ready:
-            temporary, path = ready[0]
-            os.replace(temporary, path)
-            ready.pop(0)
-    except OSError as error:
-        report = Report(None, str(path))
-        report.error(NOWHERE, f"cannot write this file: {reason(error)}")
-        report.raise_if_any()
+            if not _is_special(path):
+                ready.append((_temporary(path), path))
+                _fill(ready[-1][0], content)
+        for path, content in files:
+            if _is_special(path):
+                path.write_bytes(content)
+            else:
+                os.replace(ready[0][0], path)
+                ready.pop(0)
+    except (OSError, ValueError) as error:
+        _cannot_write(named, path, error)
     finally:
         for temporary, _ in ready:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _cannot_write(named: Path, path: Path, error: OSError | ValueError) -> NoReturn:
+    """Raise ProgramError at the path that the user named; `path` is the file that failed."""
+    report = Report(None, str(named))
+    what = "this file" if path == named else f"its data file {path.name!r}"
+    why = reason(error) if isinstance(error, OSError) else "no such path can exist"  # a NUL byte
+    report.error(NOWHERE, f"cannot write {what}: {why}")
+    report.raise_if_any()
+    raise AssertionError
+
+
+def _check_place(path: Path) -> None:
+    """Raise OSError or ValueError where no file can be written at `path`."""
+    if path.is_dir():
+        raise IsADirectoryError(None, "it is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(None, f"there is no folder {str(path.parent)!r}")
+    if not os.access(path if _is_special(path) else path.parent, os.W_OK):
+        raise PermissionError(None, f"no permission in {str(path.parent)!r}")
+
+
+def _is_special(path: Path) -> bool:
+    """A device or a pipe: a file renamed over it would replace it."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _temporary(path: Path) -> str:
+    """The name of a new file beside `path`."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    os.close(handle)
+    return name
+
+
+def _fill(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(path, 0o666 & ~_umask())
 
 
 def _umask() -> int:

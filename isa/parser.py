@@ -97,6 +97,7 @@ class _Builder:
         self._heads: list[LoopHead] = []
         self._seen: dict[str, Span] = {}
         self._first = True
+        self._late = False  # was a directive behind code, or code outside of a layer, reported?
 
     def add(self, statement: Statement) -> None:
         if self._first and not (isinstance(statement, Directive) and statement.word == ".isa"):
@@ -104,10 +105,12 @@ class _Builder:
         self._first = False
         if isinstance(statement, Directive):
             self._add_directive(statement)
-        elif not self._bodies:
+            return
+        if not self._bodies:
             self._report.error(statement.span, "code stands in a layer", 'start one with .layer "name"')
             self._bodies.append([])  # said once
-        elif isinstance(statement, Instruction):
+            self._late = True
+        if isinstance(statement, Instruction):
             self._bodies[-1].append(without_defaults(statement))
         elif isinstance(statement, LoopHead):
             if len(self._heads) == MAX_LOOPS:
@@ -140,7 +143,9 @@ class _Builder:
             return
         self._seen.setdefault(line.word, line.span)
         if self._bodies and spec is not None and line.word != ".layer":
-            self._report.error(line.span, f"{line.word} stands before the first .layer")
+            if not self._late:
+                self._report.error(line.span, f"{line.word} stands before the first .layer")
+            self._late = True  # said once
             return
         found = read_directive(line, self._reading)
         if line.word == ".layer":

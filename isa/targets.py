@@ -12,6 +12,7 @@ nothing else, so costs may change under a compiled program.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -112,7 +113,7 @@ def load_target_file(name_or_path: str) -> TargetFile:
     """As `load_target`, with description and sources."""
     if name_or_path in target_names():
         return _shipped(name_or_path)
-    if name_or_path.endswith(".toml") or "/" in name_or_path or Path(name_or_path).is_file():
+    if name_or_path.endswith(".toml") or "/" in name_or_path or os.path.isfile(name_or_path):
         return _read(Path(name_or_path))
     report = Report(None, None)
     known = f"known targets: {', '.join(target_names())}; or give the path of a .toml file"
@@ -142,8 +143,9 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        report.error(NOWHERE, f"cannot read this target: {reason(error)}")
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte
+        why = reason(error) if isinstance(error, OSError) else "no such path can exist"
+        report.error(NOWHERE, f"cannot read this target: {why}")
         report.raise_if_any()
         raise
     if len(content) > MAX_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from typing import NoReturn
 
 from redc import __version__
 from runtime.options import add_engine_arguments, add_run_arguments
+
+INTERRUPTED = 130
 
 MAPPINGS = ("pixel-wise", "packed", "zero-padding", "padding-free")
 MERGES = ("digital", "analog")
@@ -42,16 +45,23 @@ class Parser(argparse.ArgumentParser):
 
 def shape(text: str) -> tuple[str, tuple[int, ...]]:
     """NAME=1,3,64,64"""
-    name, equals, sizes = text.rpartition("=")
+    name, _, sizes = text.rpartition("=")
+    words = [size.strip() for size in sizes.split(",")]
+    digits = all(word.isascii() and word.isdecimal() and len(word) <= 18 for word in words)
+    if not name or not digits or not all(map(int, words)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE,SIZE,... like x=1,3,64,64")
+    return name, tuple(map(int, words))
+
+
+def decibels(text: str) -> float:
+    """A number, and not NaN: nothing is below that."""
     try:
-        if not equals or not name:
-            raise ValueError
-        dims = tuple(int(size) for size in sizes.split(",")) if sizes else ()
-        if any(size < 1 for size in dims):
-            raise ValueError
+        number = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE,SIZE,... like x=1,3,64,64") from None
-    return name, dims
+        number = math.nan
+    if math.isnan(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of decibels")
+    return number
 
 
 def bits(text: str) -> int:
@@ -109,7 +119,7 @@ def parser() -> Parser:
         "run a program on the interpreter",
         "  redc run face.red --input z.npz --output faces.npz\n"
         "  redc run face.red --count-only\n"
-        "  redc run tests/golden/deconv2x2.red --input x.npz --engine step --trace",
+        "  redc run tests/golden/deconv_2x2.red --input x.npz --engine step --trace",
     )
     add_run_arguments(sub)
 
@@ -125,7 +135,9 @@ def parser() -> Parser:
         "--input", metavar="IN.npz", help="inputs by ONNX name; default: samples, see redc models"
     )
     sub.add_argument("--program", metavar="PROG.red", help="check this program instead of compiling one")
-    sub.add_argument("--min-sqnr", metavar="DB", type=float, help="outputs below this fail (default: none)")
+    sub.add_argument(
+        "--min-sqnr", metavar="DB", type=decibels, help="outputs below this fail (default: none)"
+    )
     add_engine_arguments(sub)
     add_compile_options(sub)
 
@@ -193,10 +205,13 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing leaves the machine unasked
-    options = parser().parse_args(arguments)
-    from redc.commands import run_command
+    try:
+        options = parser().parse_args(arguments)
+        from redc.commands import run_command
 
-    return run_command(options)
+        return run_command(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from redc.ir.graph import Graph
 
 Document = dict[str, Any]
-INTERRUPTED = 130
 BUG = 70
 
 
@@ -32,7 +31,10 @@ def run_command(options: argparse.Namespace) -> int:
     """Run the command that `options` name; the exit status."""
     try:
         with _own_warnings():
-            return COMMANDS[options.command](options)
+            status = COMMANDS[options.command](options)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
     except (UserError, ProgramError, InputError) as error:
         return report_errors(error.as_dicts(), str(error), json=options.json)
     except MemoryError:
@@ -40,13 +42,23 @@ def run_command(options: argparse.Namespace) -> int:
         problem = {"message": "out of memory", "place": None, "hint": hint}
         return report_errors([problem], f"out of memory\n  hint: {hint}", json=options.json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _drop_output()  # every file is guarded where it is opened: this is standard output
+        hint = "make room, or send it elsewhere"
+        print(f"error: cannot write standard output: {error.strerror}\n  hint: {hint}", file=sys.stderr)
+        return 2
     except InternalError as error:
         print(error, file=sys.stderr)
         return BUG
+
+
+def _drop_output() -> None:
+    """Nobody reads what is still to be printed; without this Python would complain on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report_errors(errors: list[Document], text: str, *, json: bool) -> int:
@@ -83,18 +95,17 @@ def _own_warnings() -> Iterator[None]:
 
 def compile_command(options: argparse.Namespace) -> int:
     """`redc compile`."""
-    from isa.files import save
+    from isa.files import check_writable, save
     from runtime.progress import progress
 
-    output = Path(options.output) if options.output else default_output(options.model)
+    output = default_output(options.model) if options.output is None else Path(options.output)
     if output.suffix != ".red":
         raise UserError(f"{str(output)!r} does not end in .red", place="--output", hint=f"{output}.red")
+    check_writable(output)
     with progress(f"compiling {options.model}"):
         compiled, shown = _compile(options)
-    save(compiled.program, output, compiled.comments)
-    program = compiled.program
-    text = output.read_text(encoding="utf-8")
-    data = output.with_suffix(".safetensors")
+    program = save(compiled.program, output, compiled.comments)
+    lines = (program.source or "").count("\n")
     from redc.passes.place import arrays_of
 
     arrays = arrays_of(program)
@@ -104,10 +115,10 @@ def compile_command(options: argparse.Namespace) -> int:
                 "schema": 1,
                 "model": options.model,
                 "program": str(output),
-                "data": str(data) if data.exists() else None,
+                "data": str(output.with_name(program.data_file)) if program.data_file else None,
                 "target": program.target.name,
                 "mapping": options.mapping,
-                "lines": text.count("\n"),
+                "lines": lines,
                 "arrays": sum(arrays.values()),
                 "layers": [
                     {
@@ -123,7 +134,7 @@ def compile_command(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"{output}: {_count(len(program.layers), 'layer')}, {text.count(chr(10))} lines, "
+        print(f"{output}: {_count(len(program.layers), 'layer')}, {lines} lines, "
               f"{sum(arrays.values())} arrays on {program.target.name}")  # fmt: skip
     return 0
 
@@ -293,12 +304,14 @@ def targets_command(options: argparse.Namespace) -> int:
     from isa.targets import load_target_file, target_names
     from redc.target_text import document, explain
 
-    names = [options.name] if options.name else list(target_names())
+    names = list(target_names()) if options.name is None else [options.name]
     files = [load_target_file(name) for name in names]
     if options.json:
         rows = [document(file) for file in files]
-        print_document({"schema": 1, "target": rows[0]} if options.name else {"schema": 1, "targets": rows})
-    elif options.name:
+        print_document(
+            {"schema": 1, "targets": rows} if options.name is None else {"schema": 1, "target": rows[0]}
+        )
+    elif options.name is not None:
         print(explain(files[0]))
     else:
         width = max(map(len, names))

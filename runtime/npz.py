@@ -48,6 +48,8 @@ def read_npz(path: str, option: str) -> dict[str, Array]:
     except MemoryError as error:
         raise InputError("its arrays do not fit in memory", place=place) from error
     except DAMAGE as error:
+        if "pickle" in str(error):  # numpy's way to say that it knows neither type nor file
+            error = ValueError("it holds Python objects, or nothing that numpy writes")
         raise InputError(
             f"this is no .npz file, or a damaged one: {error}", place=place, hint=hint
         ) from error

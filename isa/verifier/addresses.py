@@ -13,6 +13,8 @@ from isa.program import Address, Affine, Buffer
 FARTHEST = 1 << 62
 """No address expression may leave plus or minus this: engines compute them in 64 bits."""
 
+NO_LOOP = "no loop around this has the variable"
+
 
 def address_problems(
     address: Address, buffer: Buffer, loops: Mapping[str, Interval]
@@ -30,7 +32,7 @@ def address_problems(
         unknown = [name for name, _ in index.terms if name not in loops]
         if unknown:
             for name in unknown:
-                yield f"no loop around this has the variable {name}", did_you_mean(name, loops)
+                yield f"{NO_LOOP} {name}", did_you_mean(name, loops)
             continue
         low, high = affine_interval(index, loops)
         if max(abs(low), abs(high)) > FARTHEST or index.divisor > FARTHEST:

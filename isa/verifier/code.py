@@ -53,9 +53,10 @@ class CodeCheck(Operands):
     def run(self) -> None:
         """Check every layer; then that every output was written."""
         for layer in self.facts.program.layers:
+            self.said.clear()
             self._block(layer.body, Scope())
         for buffer in self.facts.program.outputs:
-            if buffer.name not in self.written:
+            if buffer.name not in self.written and not self.doubtful:
                 self.facts.error(buffer, f"no instruction writes output %{buffer.name}")
 
     # ------------------------------------------------------------ blocks
@@ -69,6 +70,7 @@ class CodeCheck(Operands):
                 CHECKS[node.mnemonic](self, node, scope)
             else:
                 self.forget(node, scope)
+                self.doubt(scope)
         self._unfired(scope, "in this block")
 
     def _loop(self, loop: Loop, scope: Scope) -> None:
@@ -89,8 +91,10 @@ class CodeCheck(Operands):
 
     def _unfired(self, scope: Scope, where: str) -> None:
         for name, drives in scope.pending.items():
-            for drive in drives.values():
-                self.facts.error(drive.instruction, f"no fire @{name} uses this drive up {where}")
+            if not scope.doubtful:
+                first = next(iter(drives.values()))
+                self.facts.error(first.instruction, f"no fire @{name} uses this drive up {where}")
+                scope.products[name] = Products(None)  # said once
         scope.pending.clear()
 
     # ------------------------------------------------------------ crossbars
@@ -100,6 +104,8 @@ class CodeCheck(Operands):
         assert isinstance(band, Matrix)
         assert isinstance(source, Address)
         x, buffer = self.crossbar(node, band, "row"), self.address(node, source)
+        if x is None:
+            self.doubt(scope)
         interval: Interval | None = None
         if buffer is not None:
             self.note_read(node, buffer.name, source)
@@ -115,7 +121,7 @@ class CodeCheck(Operands):
                 self.fail(node, message, source, f"declare @{x.name} as `in {buffer.drive_type}`")
         drives = scope.pending.setdefault(band.name, {})
         place: Band = (band.index, band.band)
-        if place in drives:
+        if place in drives and not scope.doubtful:
             self.fail(node, f"{operand_text(band)} is driven twice before a fire", band)
         drives[place] = Drive(node, interval if x is not None else None)
 
@@ -123,14 +129,19 @@ class CodeCheck(Operands):
         (group,) = node.operands
         assert isinstance(group, Matrix)
         x = self.crossbar(node, group, None)
+        if x is None:
+            self.doubt(scope)
         drives = scope.pending.pop(group.name, {})
-        if x is not None and not drives:
-            self.fail(node, f"nothing drives @{x.name} for this fire", group)
-        scope.products[group.name] = Products({place: d.interval for place, d in drives.items()})
+        if not drives and not scope.doubtful:
+            self.fail(node, f"nothing drives @{group.name} for this fire", group)
+        known = bool(drives) and not scope.doubtful
+        scope.products[group.name] = Products(
+            {place: d.interval for place, d in drives.items()} if known else None
+        )
 
     def _products(self, x: Crossbar, products: Products) -> dict[Band, Interval]:
         """Bounds of the products of a fire; empty where something about it is unknown."""
-        if products.bounds is None:
+        if products.bounds is None and products.drives is not None:
             products.bounds = {}
             drives = {place: i for place, i in products.drives.items() if i is not None}
             if len(drives) == len(products.drives):
@@ -141,7 +152,7 @@ class CodeCheck(Operands):
                     if x.name not in self._sums:
                         self._sums[x.name] = ColumnSums(x, self.facts.program.constant(x.data))
                     products.bounds = self._sums[x.name].products(drives)
-        return products.bounds
+        return products.bounds or {}
 
     def _product(self, node: Instruction, matrix: Matrix, scope: Scope) -> Value:
         x = self.crossbar(node, matrix, "column")
@@ -151,7 +162,11 @@ class CodeCheck(Operands):
         if products is None:
             lost = scope.lost.get(x.name)
             hint = "products last until the end of the block of their fire, and to its next fire"
-            self.fail(node, f"no fire @{x.name} comes before this", matrix, hint if lost else None)
+            if not scope.doubtful:
+                self.fail(node, f"no fire @{x.name} comes before this", matrix, hint if lost else None)
+            products = scope.products[x.name] = Products(None)  # said once, for its drives as well
+            scope.pending.pop(x.name, None)
+        if products.drives is None:
             return Value(x.columns, None)
         if not any(index == matrix.index for index, _ in products.drives):
             what = operand_text(Matrix(matrix.name, matrix.index))
@@ -264,7 +279,9 @@ class CodeCheck(Operands):
             hint = "an accumulator buffer is one without a scale"
             self.fail(node, f"%{buffer.name} is no accumulator buffer", target, hint)
         elif buffer.name not in self._cleared:
-            self.fail(node, f"%{buffer.name} is not cleared before this", target, f"clear %{buffer.name}")
+            if not self.doubtful:
+                self.fail(node, f"%{buffer.name} is not cleared before this", target, f"clear %{buffer.name}")
+            self._cleared.add(buffer.name)  # said once
         self.note_write(node, buffer, target)
         tally = self._tallies.setdefault(buffer.name, Tally())
         if interval is not None and buffer.scale is None:

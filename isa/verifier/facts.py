@@ -60,6 +60,7 @@ class Facts:
         self.report = Report(program.source, program.path)
         self.geometries: dict[str, Geometry] = {}
         self._constants: dict[str, ConstantFacts | None] = {}
+        self._missing: set[str] = set()
 
     @property
     def believes(self) -> bool:
@@ -105,9 +106,10 @@ class Facts:
         return ConstantFacts(array.shape, array.dtype, low, high)
 
     def missing_constant(self, node: Declared, name: str, operand: Operand | None = None) -> None:
-        """Report that `name` names no constant, unless it may stand in an unseen data file."""
-        if self.believes or name in self.program.constants:
+        """Report, once, that `name` names no constant, unless it may stand in an unseen data file."""
+        if self.believes or name in self.program.constants or name in self._missing:
             return
+        self._missing.add(name)
         known = [*self.program.constants, *self.program.data]
         hint = did_you_mean(name, known)
         where = "" if self.program.data_file or self.program.data else "; the program has no data file"

@@ -17,7 +17,7 @@ from isa.program import (
     Operand,
     Register,
 )
-from isa.verifier.addresses import address_problems
+from isa.verifier.addresses import NO_LOOP, address_problems
 from isa.verifier.facts import INT64, Facts, fits
 from isa.verifier.scope import UNKNOWN, Scope, Value
 
@@ -26,7 +26,7 @@ class Operands:
     """Looks operands up at the current point of the program, and reports those that are wrong.
 
     `loops` holds the variables of the enclosing loops with their values, `written` the names of
-    the buffers that hold something.
+    the buffers that hold something.  `doubtful`: some instruction could not be understood.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -35,6 +35,18 @@ class Operands:
         self.crossbars = facts.program.crossbars
         self.loops: dict[str, Interval] = {}
         self.written = {b.name for b in self.buffers.values() if b.kind == "input"}
+        self.doubtful = False
+        self.said: set[str] = set()
+
+    def doubt(self, scope: Scope) -> None:
+        """After an instruction that could not be understood: nobody knows what it did."""
+        scope.doubtful = self.doubtful = True
+
+    def fail_once(self, node: Instruction, message: str, operand: Operand, hint: str | None) -> None:
+        """As `fail`, for a name that nothing declares: once in a layer."""
+        if message not in self.said:
+            self.said.add(message)
+            self.fail(node, message, operand, hint)
 
     def fail(
         self, node: Instruction, message: str, operand: Operand | None = None, hint: str | None = None
@@ -44,7 +56,8 @@ class Operands:
     def buffer(self, node: Instruction, name: str, operand: Operand) -> Buffer | None:
         found = self.buffers.get(name)
         if found is None:
-            self.fail(node, f"no buffer is named %{name}", operand, did_you_mean(name, self.buffers, "%"))
+            hint = did_you_mean(name, self.buffers, "%")
+            self.fail_once(node, f"no buffer is named %{name}", operand, hint)
         return found
 
     def codes(self, node: Instruction, name: str, operand: Operand) -> Buffer | None:
@@ -62,14 +75,15 @@ class Operands:
             return None
         good = True
         for message, hint in address_problems(address, buffer, self.loops):
-            self.fail(node, message, address, hint)
+            told = self.fail_once if message.startswith(NO_LOOP) else self.fail
+            told(node, message, address, hint)
             good = False
         return buffer if good else None
 
     def note_read(self, node: Instruction, name: str, operand: Operand) -> None:
-        if name not in self.written:
+        if name not in self.written and not self.doubtful:
             self.fail(node, f"%{name} is read before anything is written to it", operand)
-            self.written.add(name)
+        self.written.add(name)
 
     def note_write(self, node: Instruction, buffer: Buffer, operand: Operand) -> None:
         if buffer.kind == "input":
@@ -81,7 +95,7 @@ class Operands:
         found = self.crossbars.get(matrix.name)
         if found is None:
             hint = did_you_mean(matrix.name, self.crossbars, "@")
-            self.fail(node, f"no crossbar is named @{matrix.name}", matrix, hint)
+            self.fail_once(node, f"no crossbar is named @{matrix.name}", matrix, hint)
             return None
         if bands is None:
             if matrix.index or matrix.band:
@@ -110,7 +124,8 @@ class Operands:
         if lost is not None:
             hint = f"the loop {f'in line {lost.span.line} ' if lost.span.line else ''}over {lost.variable} "
             hint += "writes it; neither its next iteration nor the code behind it may read that"
-        self.fail(node, f"v{register.number} is read before it is written", register, hint)
+        if not scope.doubtful:
+            self.fail(node, f"v{register.number} is read before it is written", register, hint)
         scope.registers[register.number] = UNKNOWN
         return UNKNOWN
 

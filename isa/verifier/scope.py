@@ -31,9 +31,12 @@ class Drive:
 
 @dataclass(slots=True)
 class Products:
-    """What the last `fire` of a group made.  `bounds` is filled in when it is first read."""
+    """What the last `fire` of a group made.  `bounds` is filled in when it is first read.
 
-    drives: dict[Band, Interval | None]
+    drives    None: unknown, after an error
+    """
+
+    drives: dict[Band, Interval | None] | None
     bounds: dict[Band, Interval] | None = None
 
 
@@ -56,13 +59,16 @@ class Tally:
 class Scope:
     """One block: the body of a layer or of a loop.
 
-    `lost` holds registers and groups that a loop took away, with the loop that did.
+    `lost` holds registers and groups that a loop took away, with the loop that did.  `doubtful`:
+    an instruction here, or in a block around, could not be understood, so nobody knows what it
+    drove, fired or wrote; what is missing behind it is not reported.
     """
 
     registers: dict[int, Value] = field(default_factory=dict)
     products: dict[str, Products] = field(default_factory=dict)
     pending: dict[str, dict[Band, Drive]] = field(default_factory=dict)
     lost: dict[int | str, Loop] = field(default_factory=dict)
+    doubtful: bool = False
 
     def enter(self, loop: Loop, writes: frozenset[int | str]) -> Scope:
         """The scope of the body of `loop`, which writes the registers and fires the groups `writes`.
@@ -76,7 +82,7 @@ class Scope:
             else:
                 self.products.pop(key, None)
             self.lost[key] = loop
-        return Scope(dict(self.registers), dict(self.products), {}, dict(self.lost))
+        return Scope(dict(self.registers), dict(self.products), {}, dict(self.lost), self.doubtful)
 
 
 class Writes:

@@ -13,6 +13,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from redc.errors import UserError, did_you_mean, raise_all
 
+LARGEST = (1 << 31) - 1
+"""Bytes of a protobuf message."""
+
 Resolve = Callable[[str], "onnx.ModelProto | None"]
 
 
@@ -73,9 +76,13 @@ def _kind(path: Path) -> Literal["file", "folder", "nothing"]:
 
 def _load_file(path: Path) -> onnx.ModelProto:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
     except OSError as error:
         raise UserError(f"it cannot be read: {error.strerror}", place=str(path)) from error
+    if len(content) > LARGEST:
+        hint = "save it with its weights in a file beside it (onnx.save_model, save_as_external_data)"
+        raise UserError("it is larger than 2 GiB, the limit of the format", place=str(path), hint=hint)
     if not content:
         raise UserError("the file is empty", place=str(path))
     model = onnx.ModelProto()
@@ -146,6 +153,8 @@ def _read_one(tensor: onnx.TensorProto, folder: Path) -> None:
     except ValueError:
         raise UserError(f"its place in {location!r} is no number: {entries}") from None
     try:
+        if file.exists() and not file.is_file():
+            raise OSError(None, "it is no regular file")  # a pipe would keep us waiting
         with file.open("rb") as stream:
             size = stream.seek(0, 2)
             if offset < 0 or (length is not None and length < 0):
@@ -169,6 +178,8 @@ def _read_one(tensor: onnx.TensorProto, folder: Path) -> None:
 
 def _inside(folder: Path, location: str) -> Path:
     """`location` below `folder`.  Raises UserError if it leaves the folder, by a link as well."""
+    if "\0" in location:
+        raise UserError(f"its data file {location!r} can have no such name")
     parts = PurePosixPath(location)
     leaves = parts.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in parts.parts
     file = folder / location
