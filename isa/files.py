@@ -179,9 +179,10 @@ def write_files(files: list[tuple[Path, bytes]]) -> None:
         for path, content in files:
             if _is_special(path):
                 path.write_bytes(content)
-            else:
-                os.replace(ready[0][0], path)
-                ready.pop(0)
+        while ready:
+            temporary, path = ready[0]
+            os.replace(temporary, path)
+            ready.pop(0)
     except (OSError, ValueError) as error:
         _cannot_write(named, path, error)
     finally:

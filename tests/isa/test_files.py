@@ -180,3 +180,30 @@ def test_one_object_in_two_places_of_two_sizes_is_refused() -> None:
     shared = dataclasses.replace(program, layers=(dataclasses.replace(program.layers[0], body=tuple(body)),))
     with pytest.raises(isa.ProgramError, match="stands in two places"):
         isa.verify(shared)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("suffix", [".red", ".safetensors"])
+def test_a_device_is_written_to_and_not_replaced(suffix: str, program: Program, tmp_path: Path) -> None:
+    device = (tmp_path / "p").with_suffix(suffix)
+    device.symlink_to("/dev/full")
+    with pytest.raises(isa.ProgramError, match=r"p\.red: error: cannot write .*No space left on device"):
+        isa.save(program, tmp_path / "p.red")
+    assert list(tmp_path.iterdir()) == [device]
+    assert device.is_symlink()
+
+
+def test_an_error_names_the_path_that_the_user_gave(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "p.safetensors").mkdir()
+    with pytest.raises(isa.ProgramError) as caught:
+        isa.save(program, tmp_path / "p.red")
+    assert caught.value.diagnostics[0].path == str(tmp_path / "p.red")
+    assert "cannot write its data file 'p.safetensors': it is a folder" in str(caught.value)
+    with pytest.raises(isa.ProgramError, match="no such path can exist"):
+        isa.save(program, tmp_path / "a\0b.red")
+
+
+def test_a_pipe_is_no_data_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "d.safetensors")
+    (tmp_path / "p.red").write_text(TEXT.replace("DATA", "d.safetensors"))
+    assert "it is no regular file" in only_error(tmp_path / "p.red")

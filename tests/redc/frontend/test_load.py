@@ -142,10 +142,10 @@ def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path = tmp_path / "m.onnx"
     path.touch()
 
-    def refuse(self: Path) -> bytes:  # root may read anything, so permissions prove nothing
+    def refuse(self: Path, mode: str) -> bytes:  # root may read anything, so permissions prove nothing
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert "cannot be read: Permission denied" in error_of(path)
 
 
