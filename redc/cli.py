@@ -64,6 +64,14 @@ def decibels(text: str) -> float:
     return number
 
 
+def binding(text: str) -> tuple[str, str]:
+    """NAME=FILE"""
+    name, equals, path = text.rpartition("=")
+    if not (equals and name and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE like W=w.npy or W=weights.npz")
+    return name, path
+
+
 def bits(text: str) -> int:
     """2 to 16."""
     if not text.isdecimal() or not 2 <= int(text) <= 16:
@@ -193,6 +201,10 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
         help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
+        "--bind", metavar="NAME=FILE", type=binding, action="append", default=[],
+        help="value of an input that crossbars hold: W=w.npy, or W=FILE.npz with a key W; may be repeated",
     )  # fmt: skip
     group.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
     group.add_argument(

@@ -11,7 +11,7 @@ import json as json_
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,6 +168,7 @@ def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
         target=options.target,
         shapes=dict(options.shape) or None,
         calibrate=_samples(options.calibrate),
+        bind=_bindings(options.bind),
         after=after,
         verify_each=options.verify_each,
     )
@@ -180,6 +181,28 @@ def _samples(path: str | None) -> Mapping[str, Any] | None:
     from runtime.npz import read_npz
 
     return read_npz(path, "--calibrate")
+
+
+def _bindings(pairs: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
+    """`--bind`: a value per name, from an .npy file or from the key of that name in an .npz."""
+    from redc.errors import did_you_mean
+    from runtime.npz import read_npy, read_npz
+
+    values: dict[str, Any] = {}
+    for name, path in pairs:
+        place = f"--bind {name}={path}"
+        if name in values:
+            raise UserError(f"{name!r} is bound twice", place=place)
+        if not path.endswith(".npz"):
+            values[name] = read_npy(path, "--bind")
+            continue
+        arrays = read_npz(path, "--bind")
+        if name not in arrays:
+            known = ", ".join(map(repr, arrays)) or "none"
+            hint = did_you_mean(name, arrays) or f"its keys are {known}"
+            raise UserError(f"the file has no array {name!r}", place=place, hint=hint)
+        values[name] = arrays[name]
+    return values or None
 
 
 # ---------------------------------------------------------------- run and diff
@@ -221,6 +244,7 @@ def diff_command(options: argparse.Namespace) -> int:
             options.model,
             program=options.program,
             inputs=read_npz(options.input, "--input") if options.input else None,
+            bind=_bindings(options.bind),
             min_sqnr=options.min_sqnr,
             engine=options.engine,
             fidelity=options.fidelity,

@@ -16,7 +16,7 @@ from isa.program import Program, Target
 from redc.backend.emit import emit
 from redc.calibration import Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError
-from redc.frontend import import_graph, load_model
+from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
 from redc.ir.graph import CrossbarOp, Graph, ReshapeOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, check_options
@@ -55,6 +55,7 @@ def compile(
     origin: Origin = "auto",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
+    bind: Mapping[str, Array] | None = None,
 ) -> Program:
     """Compile an ONNX model to a crossbar program.
 
@@ -64,12 +65,14 @@ def compile(
     shapes       shapes of inputs that the model leaves open
     calibrate    samples by input name, axis 0 counting samples; without them the model's known
                  samples, else a standard normal distribution (and a warning, AssumedInputs)
+    bind         values of inputs that crossbars need to hold (weights that are graph inputs); the
+                 program no longer takes them
 
     Raises UserError for anything wrong with the model or the options, isa.ProgramError for a
     target file.  The same arguments give the same program, byte for byte.
     """
     options = Options(mapping, fold, weight_bits, input_bits, merge, origin)
-    return compile_with(model, options, target=target, shapes=shapes, calibrate=calibrate).program
+    return compile_with(model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind).program
 
 
 def compile_with(
@@ -79,6 +82,7 @@ def compile_with(
     target: str | Path | Target = "red-65nm",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
+    bind: Mapping[str, Array] | None = None,
     after: Callable[[str, Graph], None] | None = None,
     verify_each: bool = False,
 ) -> Compiled:
@@ -86,8 +90,9 @@ def compile_with(
     from isa import load_target
 
     check_options(options)
-    proto = load_model(model)
     title = str(model) if isinstance(model, str | Path) else None
+    proto = bind_inputs(load_model(model), bind or {}, title=title)
+    shapes = {**_shapes_of(proto, calibrate), **(shapes or {})}
     graph = import_graph(proto, shapes, title=title)
     machine = target if isinstance(target, Target) else load_target(str(target))
 
@@ -115,6 +120,19 @@ def compile_with(
             after(name, imported)
     program, comments = emit(imported, machine)
     return Compiled(program, comments, imported)
+
+
+def _shapes_of(model: onnx.ModelProto, samples: Mapping[str, Array] | None) -> dict[str, tuple[int, ...]]:
+    """Shapes that samples settle: of inputs that leave an axis open, all but axis 0.
+
+    Axis 0 counts samples; where the model leaves it open, the program takes one at a time.
+    """
+    settled = {}
+    for name, value in graph_inputs(model).items():
+        dims = [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
+        if samples is not None and name in samples and None in dims[1:]:
+            settled[name] = (dims[0] or 1, *np.shape(samples[name])[1:])
+    return settled
 
 
 def _affordable(graph: Graph) -> int:

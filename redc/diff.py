@@ -39,6 +39,7 @@ def diff(
     program: Program | str | Path | None = None,
     inputs: Mapping[str, Array] | None = None,
     *,
+    bind: Mapping[str, Array] | None = None,
     min_sqnr: float | None = None,
     engine: Literal["fast", "step"] = "fast",
     fidelity: str = "exact",
@@ -50,6 +51,8 @@ def diff(
     inputs      the model's own floats by ONNX input name.  Without them: for a name of the zoo
                 or of a builder what such inputs are like, else standard normal; up to 8 samples
                 of `default_rng(seed + 1)` (calibration draws from `default_rng(0)`)
+    bind        values of inputs that crossbars need to hold, by name; those among `inputs` that
+                must be bound are, and the program then no longer takes them
     min_sqnr    decibels that every output must reach to pass
     options     those of `redc.compile`; scales are calibrated on `calibrate`, else on `inputs`,
                 else as `redc.compile` does
@@ -58,14 +61,24 @@ def diff(
     inputs that do not.
     """
     import runtime
-    from redc.frontend import load_model
+    from redc.frontend import bind_inputs, load_model
 
     proto = load_model(model)
+    if program is not None and not isinstance(program, Program):
+        import isa
+
+        program = isa.load(program)
+    bound, inputs = _bound(proto, program, inputs, bind)
+    proto = bind_inputs(proto, bound, title=str(model) if isinstance(model, str | Path) else None)
     network = Network(proto)
     notes: list[str] = []
+    if bound:
+        notes.append(f"bound, no longer inputs: {', '.join(bound)}")
     if inputs is not None:
         _check_inputs(network, inputs)
     if program is None:
+        if bound:
+            options["bind"] = bound
         if inputs is not None:
             options.setdefault("calibrate", inputs)
         elif "shapes" not in options:
@@ -78,10 +91,6 @@ def diff(
             place="diff",
             hint="leave out the program, or the options",
         )
-    elif not isinstance(program, Program):
-        import isa
-
-        program = isa.load(program)
     _check_doors(network, program)
     if inputs is None:
         inputs, note = _inputs_for(program, model, seed)
@@ -111,6 +120,30 @@ def diff(
 
 
 # ---------------------------------------------------------------- what to compare on
+
+
+def _bound(
+    proto: onnx.ModelProto,
+    program: Program | None,
+    inputs: Mapping[str, Array] | None,
+    bind: Mapping[str, Array] | None,
+) -> tuple[dict[str, Array], Mapping[str, Array] | None]:
+    """The values that are no inputs of the program, and the inputs that are left."""
+    from redc.frontend import needed_values
+
+    bound, given = dict(bind or {}), dict(inputs or {})
+    if twice := sorted(bound.keys() & given.keys()):
+        raise UserError(
+            f"{', '.join(twice)}: bound, and given as input too", place="bind", hint="give it once"
+        )
+    if program is not None:
+        taken = {buffer.tensor or buffer.name for buffer in program.inputs}
+        known = {value.name for value in proto.graph.input}
+        bound |= {name: value for name, value in given.items() if name in known - taken}
+    else:
+        bound |= needed_values(proto, given, already=bound)
+    left = {name: value for name, value in given.items() if name not in bound}
+    return bound, left if inputs is not None else None
 
 
 def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:

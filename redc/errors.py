@@ -37,6 +37,16 @@ class UserError(Exception):
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 
 
+class NeedsValue(UserError):
+    """A graph input whose value must be known to compile: `inputs` are the names to bind."""
+
+    def __init__(
+        self, message: str, inputs: Sequence[str], *, place: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, place=place, hint=hint)
+        self.inputs = tuple(inputs)
+
+
 class UserErrors(UserError):
     """Several errors of one phase, reported together.  `errors` are single ones."""
 

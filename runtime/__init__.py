@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runtime.errors import InputError
     from runtime.machine import Memory
     from runtime.result import Loaded, Result, load, run
+    from runtime.session import Session
 
 __all__ = [
     "Counters",
@@ -24,6 +25,7 @@ __all__ = [
     "Loaded",
     "Memory",
     "Result",
+    "Session",
     "Trace",
     "load",
     "run",
@@ -37,6 +39,7 @@ _HOME = {
     "Loaded": "result",
     "Memory": "machine",
     "Result": "result",
+    "Session": "session",
     "Trace": "engine",
     "load": "result",
     "run": "result",

@@ -59,6 +59,26 @@ def read_npz(path: str, option: str) -> dict[str, Array]:
     return arrays
 
 
+def read_npy(path: str, option: str) -> Array:
+    """The array of an `.npy` file.  Raises InputError, placed at `option`, if there is none to read."""
+    place = f"{option} {path}"
+    hint = "write it with numpy.save(path, array)"
+    try:
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read this file: {error.strerror or error}", place=place) from error
+    except MemoryError as error:
+        raise InputError("its array does not fit in memory", place=place) from error
+    except DAMAGE as error:
+        raise InputError(
+            f"this is no .npy file, or a damaged one: {error}", place=place, hint=hint
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise InputError("these are arrays by name (.npz), not one array (.npy)", place=place, hint=hint)
+    return array
+
+
 def check_writable(path: str, option: str) -> None:
     """Find out before a long run that its results could not be written."""
     folder = Path(path).parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from redc.frontend.constants import F64, Constants, integers
+from redc.frontend.constants import F64, FOLDED, Constants, integers
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Rejected
 from redc.ir.graph import Graph, Op, ReshapeOp, Tensor
@@ -58,13 +58,7 @@ class Builder:
         """The constant at input `index` as float64; `what` is its part, for the error."""
         name = node.input(index)
         if name not in self.constants:
-            maker = next((n for n in self._source.nodes if name in n.outputs), None)
-            origin = f"computed by {maker.describe()}" if maker else "a graph input"
-            raise Rejected(
-                f"its {what} is {origin}; crossbars hold constants only",
-                tensor=name,
-                hint="make it an initializer",
-            )
+            raise self._unknown(name, what)
         return self.constants.floats(name, finite=finite)
 
     def vector(self, node: Node, index: int, what: str, size: int) -> F64:
@@ -80,12 +74,34 @@ class Builder:
         """The constant list of integers at input `index`."""
         name = node.input(index)
         if name not in self.constants:
-            raise Rejected(
-                f"its {what} depends on the input's values",
-                tensor=name,
-                hint="fold constants first, e.g. with onnxsim",
-            )
+            raise self._unknown(name, what)
         return integers(self.constants[name], name)
+
+    def _unknown(self, name: str, what: str) -> Rejected:
+        """The error for a part that must be constant; binding graph inputs may put it right."""
+        makers = {output: node for node in self._source.nodes for output in node.outputs}
+        needs: dict[str, None] = {}
+        pending = [name]
+        while pending:
+            at = pending.pop()
+            maker = makers.get(at)
+            if maker is not None and maker.operator not in FOLDED:
+                return Rejected(
+                    f"its {what} is computed by {maker.describe()}; it must be known before the program runs",
+                    tensor=name,
+                    hint="fold constants first, e.g. with onnxsim",
+                )
+            if maker is not None:
+                pending += [i for i in maker.inputs if i and i not in self.constants]
+            else:
+                needs[at] = None
+        binding = " ".join(f"--bind {i}={i}.npy" for i in needs)
+        return Rejected(
+            f"its {what} is a graph input; it must be known before the program runs",
+            tensor=name,
+            hint=f"bind its value: {binding} (or make it an initializer)",
+            needs=tuple(needs),
+        )
 
     # ------------------------------------------------------------ writing
 

@@ -76,7 +76,7 @@ def import_graph(
                 raise Rejected(f"its output {min(extra)!r} is read, which is not supported")
         except Rejected as error:
             where = source.place(node.describe(error.tensor))
-            errors.append(UserError(error.message, place=where, hint=error.hint))
+            errors.append(error.at(where))
             done = False
         if not done:
             lost.update(filter(None, node.outputs))
@@ -96,8 +96,8 @@ def _import_node(build: Builder, node: Node, lost: set[str]) -> bool:
     return True
 
 
-def _reject_unsupported(source: Source) -> None:
-    """Raise one error that names every node of an unsupported operator, and its place."""
+def unsupported_nodes(source: Source) -> list[Node]:
+    """The nodes whose operator the accelerator does not run, and that are not folded away."""
     nodes = []
     constant = set(source.initializers)
     for node in source.nodes:
@@ -105,6 +105,12 @@ def _reject_unsupported(source: Source) -> None:
             constant.update(node.outputs)
         elif node.operator not in IMPORTERS:
             nodes.append(node)
+    return nodes
+
+
+def _reject_unsupported(source: Source) -> None:
+    """Raise one error that names every node of an unsupported operator, and its place."""
+    nodes = unsupported_nodes(source)
     if not nodes:
         return
     by_operator: dict[str, list[Node]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from redc.errors import UserError, did_you_mean, raise_all
+from redc.errors import NeedsValue, UserError, did_you_mean, raise_all
 from redc.frontend.nodes import Source
 
 Dimension = int | str | None
@@ -21,7 +21,7 @@ def input_shapes(source: Source, given: Mapping[str, Sequence[int]]) -> dict[str
     for a wrong type or name, a shape that contradicts the model, and open dimensions.
     """
     wrong_types = [
-        *(_type_error(source.place(f"graph input {v.name!r}"), v.type) for v in source.inputs),
+        *(_type_error(source.place(f"graph input {v.name!r}"), v.type, v.name) for v in source.inputs),
         *(_type_error(source.place(f"graph output {v.name!r}"), v.type) for v in source.outputs),
     ]
     errors = [e for e in wrong_types if e]
@@ -44,8 +44,11 @@ def input_shapes(source: Source, given: Mapping[str, Sequence[int]]) -> dict[str
     return {name: tuple(d for d in dims or () if isinstance(d, int)) for name, dims in settled.items()}
 
 
-def _type_error(place: str, declared: onnx.TypeProto) -> UserError | None:
-    """Ports speak float32: anything else is an error.  A port may leave its type open."""
+def _type_error(place: str, declared: onnx.TypeProto, bindable: str = "") -> UserError | None:
+    """Ports speak float32: anything else is an error.  A port may leave its type open.
+
+    `bindable` names an input: bound to a value, it would be no port.
+    """
     kind = declared.WhichOneof("value")
     if kind not in (None, "tensor_type"):
         what = str(kind).removesuffix("_type").replace("_", " ")
@@ -54,11 +57,12 @@ def _type_error(place: str, declared: onnx.TypeProto) -> UserError | None:
     if element in (onnx.TensorProto.FLOAT, onnx.TensorProto.UNDEFINED):
         return None
     name = onnx.TensorProto.DataType.Name(element).lower() if element in _TYPES else f"type {element}"
-    return UserError(
-        f"it is {name}; the accelerator's ports speak float32",
-        place=place,
-        hint="export the model with float32 inputs and outputs; weights may be of any float type",
-    )
+    message = f"it is {name}; the accelerator's ports speak float32"
+    hint = "export the model with float32 inputs and outputs; weights may be of any float type"
+    if bindable:
+        hint = f"bind its value (--bind {bindable}={bindable}.npy), or {hint}"
+        return NeedsValue(message, (bindable,), place=place, hint=hint)
+    return UserError(message, place=place, hint=hint)
 
 
 _TYPES = frozenset(onnx.TensorProto.DataType.values())
@@ -148,7 +152,10 @@ def _reject_open(source: Source, settled: Mapping[str, Sequence[Dimension] | Non
 def _empty(source: Source, name: str, dimensions: Sequence[Dimension] | None) -> list[UserError]:
     place = source.place(f"graph input {name!r}")
     if not dimensions:
-        return [UserError("it is a scalar; an input needs at least one axis", place=place)]
+        hint = f"bind its value: --bind {name}={name}.npy"
+        return [
+            NeedsValue("it is a scalar; an input needs at least one axis", (name,), place=place, hint=hint)
+        ]
     if 0 in dimensions:
         return [UserError(f"its shape {'x'.join(map(str, dimensions))} has no elements", place=place)]
     return []

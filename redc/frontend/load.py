@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
+from onnx import version_converter
 
 from redc.errors import UserError, did_you_mean, raise_all
+from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
 
 LARGEST = (1 << 31) - 1
 """Bytes of a protobuf message."""
@@ -28,16 +30,17 @@ def load_model(
     """Load a model: a file, a name that `resolve` knows, or a model that is loaded already.
 
     `resolve` gives the model of a name or None, `names` every name; without them the package
-    `models` is asked, where it is installed.  External data is read in.  Raises UserError.
+    `models` is asked, where it is installed.  External data is read in.  A model of an operator
+    set older than 7 is raised to 7 by onnx's own converter.  Raises UserError.
     """
     if isinstance(source, onnx.ModelProto):
-        return source
+        return _raised(source)
     if not str(source):
         raise UserError("the model's name is empty", hint="give a file or the name of a model")
     path = Path(source)
     kind = _kind(path)
     if kind == "file":
-        return _load_file(path)
+        return _raised(_load_file(path))
     if isinstance(source, str):
         if resolve is None and names is None and find_spec("models"):
             shelf = import_module("models")
@@ -50,6 +53,16 @@ def load_model(
     known = tuple(names()) if names else ()
     hint = did_you_mean(str(source), known) or (f"known models: {', '.join(known)}" if known else None)
     raise UserError("there is no such file, nor a model of that name", place=str(source), hint=hint)
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` at operator set 7 where its own is older; itself if it is not, or cannot be."""
+    if not any(o.domain in DEFAULT_DOMAINS and 0 < o.version < OLDEST_OPSET for o in model.opset_import):
+        return model
+    try:
+        return version_converter.convert_version(model, OLDEST_OPSET)
+    except (RuntimeError, version_converter.ConvertError):
+        return model  # the importer says that the operator set is too old
 
 
 def _of_shelf(shelf: Any) -> Resolve:

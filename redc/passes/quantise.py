@@ -6,6 +6,7 @@ with its own code, and `redc diff` holds one against the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -30,6 +31,10 @@ from redc.passes.tables import SATURATING, build_table
 
 ZERO_CHANNEL_SCALE = np.float32(2.0**-16)
 """Weight scale of a channel that holds only zeros: it just has to carry the bias."""
+
+WHOLE_UNIT = 64
+"""Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
+resolution (0.14 dB)."""
 
 NOTHING = 1e-20
 """Below this a tensor's extent is rounding noise of float32, and its scale would overflow."""
@@ -95,8 +100,17 @@ def deviations(bits: int) -> float:
 
 
 def _scale(extent: float, steps: int) -> float:
-    """One step of `steps` over `extent`; a tensor that is zero, or all but, counts as 1.0 wide."""
-    return round_scale((extent if extent > NOTHING else 1.0) / steps)
+    """One step of `steps` over `extent`; a tensor that is zero, or all but, counts as 1.0 wide.
+
+    Where 1.0 spans enough steps, it is made a whole number of them: whole numbers (pixels, counts,
+    masks) are then codes exactly, and the range only grows.
+    """
+    if extent <= NOTHING:
+        extent = 1.0
+    per_unit = math.floor(steps / extent * (1 + 1e-9))
+    if WHOLE_UNIT <= per_unit <= WHOLE_UNIT << 16:
+        return round_scale(1 / per_unit)
+    return round_scale(extent / steps)
 
 
 def _range(ranges: Mapping[str, Range], tensor: str) -> Range:
