@@ -1,7 +1,7 @@
 """A program behind the interface of `onnxruntime.InferenceSession`, so that one line is swapped.
 
-    session = runtime.Session("net.red")          # was: onnxruntime.InferenceSession("net.onnx")
-    image, = session.run(["image"], {"z": z})
+session = runtime.Session("net.red")          # was: onnxruntime.InferenceSession("net.onnx")
+image, = session.run(["image"], {"z": z})
 """
 
 from __future__ import annotations
