@@ -7,115 +7,21 @@ behind them become one matrix product.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from isa.instructions import INSTRUCTIONS
-from isa.program import Address, Array, Buffer, Crossbar, Loop, Program
-from runtime.products import Operand, Product, make_product
+from isa.program import Array, Program
+from runtime.gather import Gather, Iterations, Sources
+from runtime.products import Operand
+from runtime.stacked import stack
 from runtime.symbols import Apply, Combine, Expression, Linear, Load
 
-Rows = npt.NDArray[np.intp]
-INDEX_LIMIT = 1 << 24
-"""Gather indices of one product that are kept from run to run; more are computed each time."""
 _SIGNED = (np.int8, np.int16, np.int32, np.int64)
 TABLE_LIMIT = 1 << 16
 """A lookup with at most so many different inputs is tabulated outright."""
-
-
-@dataclass(frozen=True, slots=True)
-class Iterations:
-    """Some iterations of a nest: their numbers in the order they execute."""
-
-    loops: tuple[Loop, ...]
-    numbers: Rows
-
-    def variables(self, start: int, stop: int) -> dict[str, Rows]:
-        """Each loop variable's value in iterations [start, stop) of these."""
-        numbers = self.numbers[start:stop]
-        values: dict[str, Rows] = {}
-        for loop in reversed(self.loops):
-            numbers, remainder = np.divmod(numbers, loop.count)
-            values[loop.variable] = remainder + loop.first
-        return values
-
-    def rows(self, address: Address, buffer: Buffer, start: int, stop: int) -> Rows:
-        """The row of `buffer`, seen as a list of vectors, in each iteration; -1 for none."""
-        values = self.variables(start, stop)
-        rows = np.zeros(stop - start, np.intp)
-        valid = np.ones(stop - start, bool)
-        for index, size in zip(address.indices, buffer.shape[:-1], strict=True):
-            position = np.full(stop - start, index.constant, np.intp)
-            for name, coefficient in index.terms:
-                position += coefficient * values[name]
-            if index.divisor > 1:
-                position, remainder = np.divmod(position, index.divisor)
-                valid &= remainder == 0
-            valid &= (position >= 0) & (position < size)
-            rows = rows * size + position
-        return np.where(valid, rows, -1)
-
-
-class Sources:
-    """The buffers of one execution as left operands: rows of vectors, and one that stands for zero."""
-
-    def __init__(self, codes: Mapping[str, Array]) -> None:
-        self.codes = codes
-        self.made: dict[tuple[str, Operand, int, int], Array] = {}
-
-    def rows(self, buffer: Buffer, operand: Operand, columns: slice) -> Array:
-        key = (buffer.name, operand, columns.start, columns.stop)
-        if key not in self.made:
-            codes = self.codes[buffer.name].reshape(-1, buffer.vector)[:, columns]
-            padded = np.empty((len(codes) + 1, codes.shape[1]), operand.dtype)
-            if operand.shift == 128:  # int8 codes as bytes
-                np.bitwise_xor(codes.view(np.uint8), np.uint8(128), out=padded[:-1])
-            else:
-                np.add(codes, operand.dtype.type(operand.shift), out=padded[:-1], casting="unsafe")
-            padded[-1] = operand.pad
-            self.made[key] = padded
-        return self.made[key]
-
-
-class Gather:
-    """The vectors at some addresses, side by side, for a range of iterations.
-
-    All name the same part of a vector.
-    """
-
-    def __init__(
-        self, iterations: Iterations, buffer: Buffer, addresses: Sequence[Address], operand: Operand
-    ) -> None:
-        self.iterations, self.buffer = iterations, buffer
-        self.addresses, self.operand = addresses, operand
-        self.columns = addresses[0].columns(buffer.vector)
-        count = len(iterations.numbers)
-        self.kept = self._rows(0, count) if count * len(addresses) <= INDEX_LIMIT else None
-        vectors = math.prod(buffer.shape[:-1])
-        self.whole = (
-            self.kept is not None
-            and len(addresses) == 1
-            and count == vectors
-            and np.array_equal(self.kept[:, 0], np.arange(vectors))
-        )
-
-    def _rows(self, start: int, stop: int) -> Rows:
-        columns = [self.iterations.rows(a, self.buffer, start, stop) for a in self.addresses]
-        return np.stack(columns, axis=1)  # -1 names the last row, which stands for zero
-
-    def __call__(self, sources: Sources, start: int, stop: int) -> Array:
-        """(iterations, addresses * vector)."""
-        rows = sources.rows(self.buffer, self.operand, self.columns)
-        if self.whole:
-            return rows[start:stop]
-        index = self.kept[start:stop] if self.kept is not None else self._rows(start, stop)
-        taken: Array = rows.take(index, axis=0, mode="wrap")
-        return taken.reshape(stop - start, -1)
 
 
 class Evaluator(Protocol):
@@ -262,7 +168,7 @@ class _Linear:
         self, program: Program, iterations: Iterations, values: Sequence[Linear], length: int
     ) -> None:
         self.width = length * len(values)
-        self.products = _products(program, iterations, values, length)
+        self.products = stack(program, iterations, values)
         self.others = [
             evaluator(program, iterations, [value.others[i] for value in values], length)
             for i in range(len(values[0].others))
@@ -280,7 +186,7 @@ class _Linear:
         """Give the constant the product's own type where their sum provably fits it."""
         if self.constant is None:
             return
-        largest = self.products[0].product.bound + int(np.abs(self.constant).max())
+        largest = self.products[0].bound + int(np.abs(self.constant).max())
         dtype = self.products[0].result
         if largest < {"int32": 2**31, "float32": 2**24, "float64": 2**53, "int64": 2**63}[dtype.name]:
             self.constant = self.constant.astype(dtype)
@@ -305,75 +211,3 @@ class _Linear:
 def integers(value: Array) -> Array:
     """The same integers as int64 (every float here is one)."""
     return value if value.dtype == np.int64 else value.astype(np.int64)
-
-
-class _ProductPart:
-    """The pieces of some sums that read one buffer through one crossbar group: one product."""
-
-    def __init__(
-        self,
-        iterations: Iterations,
-        buffer: Buffer,
-        crossbar: Crossbar,
-        taps: Sequence[Address],
-        weights: Array,
-    ) -> None:
-        self.groups, self.taps = crossbar.groups, len(taps)
-        self.product: Product = make_product(weights, buffer.type.low, buffer.type.high, buffer.zero)
-        self.gather = Gather(iterations, buffer, taps, self.product.operand)
-        itemsize = self.product.operand.dtype.itemsize
-        self.cost = self.taps * crossbar.rows * itemsize * (2 if self.groups > 1 else 1)
-        self.result = np.dtype(np.int32) if itemsize == 1 else self.product.operand.dtype
-        self.columns = crossbar.columns // self.groups
-
-    def __call__(self, sources: Sources, start: int, stop: int) -> Array:
-        """(iterations, expressions * columns)."""
-        left = self.gather(sources, start, stop)
-        if self.groups == 1:
-            return self.product(left)
-        count = stop - start
-        blocks = left.reshape(count, self.taps, self.groups, -1).transpose(2, 0, 1, 3)
-        result = self.product(np.ascontiguousarray(blocks).reshape(self.groups, count, -1))
-        split = result.reshape(self.groups, count, -1, self.columns).transpose(1, 2, 0, 3)
-        return np.ascontiguousarray(split).reshape(count, -1)
-
-
-def _products(
-    program: Program, iterations: Iterations, values: Sequence[Linear], length: int
-) -> list[_ProductPart]:
-    """One product per (crossbar group, buffer) that the sums draw on."""
-    seats = {(p.matrix.name, p.source.buffer, p.source.part): None for value in values for p in value.pieces}
-    parts = []
-    for name, source, part in seats:
-        crossbar, buffer = program.crossbars[name], program.buffers[source]
-        data = program.constant(crossbar.data).reshape(crossbar.data_shape)
-        rows, columns = crossbar.rows, crossbar.columns // crossbar.groups
-        taps: dict[Address, int] = {}
-        chosen = [
-            (slot, piece)
-            for slot, value in enumerate(values)
-            for piece in value.pieces
-            if (piece.matrix.name, piece.source.buffer, piece.source.part) == (name, source, part)
-        ]
-        for _, piece in chosen:
-            taps.setdefault(piece.source, len(taps))
-        # Pieces of one sum that read the same vector add their weights.
-        alone = len({(slot, piece.source) for slot, piece in chosen}) == len(chosen)
-        weights = np.zeros((len(taps), rows, len(values), columns), data.dtype if alone else np.int64)
-        for slot, piece in chosen:
-            block = data[piece.matrix.index][
-                piece.row_band * rows : (piece.row_band + 1) * rows,
-                piece.matrix.band * columns : (piece.matrix.band + 1) * columns,
-            ]
-            weights[taps[piece.source], :, slot] += block
-        flat = _narrow(weights).reshape(len(taps), crossbar.groups, -1, len(values) * columns)
-        matrix = flat.transpose(1, 0, 2, 3).reshape(crossbar.groups, -1, len(values) * columns)
-        matrix = matrix[0] if crossbar.groups == 1 else matrix
-        parts.append(_ProductPart(iterations, buffer, crossbar, list(taps), matrix))
-    return parts
-
-
-def _narrow(weights: Array) -> Array:
-    if weights.size and weights.min() >= -128 and weights.max() <= 127:
-        return weights.astype(np.int8)
-    return weights

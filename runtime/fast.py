@@ -18,7 +18,8 @@ import numpy as np
 from isa.program import Array, Buffer, Loop, Program
 from runtime.count import count
 from runtime.engine import Execution
-from runtime.evaluate import Evaluator, Iterations, Rows, Sources, evaluator
+from runtime.evaluate import Evaluator, evaluator
+from runtime.gather import Iterations, Rows, Sources
 from runtime.machine import Memory
 from runtime.observe import observed_buffers
 from runtime.step import StepEngine
