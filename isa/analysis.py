@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from isa.geometry import Geometry, geometry
+from isa.geometry import NO_DRIVE, NO_FIRE, drive_of, fire_of, geometry
 from isa.instructions import INSTRUCTIONS, Kind, Sizes, Spec
 from isa.program import (
     Address,
@@ -24,6 +24,9 @@ from isa.program import (
     Program,
     Register,
 )
+
+Driven = dict[str, list[tuple[tuple[int, ...], int]]]
+"""Crossbar group -> (index of a sub-crossbar, row band) of its drives since its last fire."""
 
 Interval = tuple[int, int]
 """Both ends included."""
@@ -53,34 +56,32 @@ def instruction_sizes(program: Program) -> dict[int, Sizes]:
     """The `Sizes` of every instruction of a verified program, keyed by `id(instruction)`.
 
     `length` is the vector length of the instruction: what it drives, reads, writes or
-    computes (for `clear` and `reshape`: values of the whole destination); `fired` is the
-    number of sub-crossbars driven for a `fire`.  The keys are object identities: keep
-    `program` alive as long as the result.
+    computes (for `clear` and `reshape`: values of the whole destination); `firing` is what
+    the sub-crossbars driven for a `fire` do.  The keys are object identities: keep `program`
+    alive as long as the result.
 
     Raises ValueError where one Instruction object stands in two places and means different
     sizes there (the verifier reports it; a parsed program shares no objects).
     """
-    geometries = {name: geometry(x, program.target) for name, x in program.crossbars.items()}
     found: dict[int, Sizes] = {}
     for layer in program.layers:
-        _walk(program, geometries, layer.body, {}, found)
+        _walk(program, layer.body, {}, found)
     return found
 
 
 def _walk(
     program: Program,
-    geometries: Mapping[str, Geometry],
     nodes: tuple[Node, ...],
     lengths: dict[int, int],
     found: dict[int, Sizes],
 ) -> None:
     """One block.  `lengths` maps register numbers to vector lengths; a copy goes into loops."""
-    pending: dict[str, set[tuple[int, ...]]] = {}
+    pending: Driven = {}
     for node in nodes:
         if isinstance(node, Loop):
-            _walk(program, geometries, node.body, dict(lengths), found)
+            _walk(program, node.body, dict(lengths), found)
             continue
-        sizes = _sizes(program, geometries, node, lengths, pending)
+        sizes = _sizes(program, node, lengths, pending)
         if found.setdefault(id(node), sizes) != sizes:
             raise ValueError(f"one {node.mnemonic!r} object stands in two places and means two sizes")
         result = node.operands[0]
@@ -90,13 +91,12 @@ def _walk(
 
 def _sizes(
     program: Program,
-    geometries: Mapping[str, Geometry],
     instruction: Instruction,
     lengths: Mapping[int, int],
-    pending: dict[str, set[tuple[int, ...]]],
+    pending: Driven,
 ) -> Sizes:
-    length = bits = from_bits = terms = fired = moved = 0
-    shape: Geometry | None = None
+    length = bits = from_bits = terms = planes = cycles = moved = 0
+    drive, firing = NO_DRIVE, NO_FIRE
     kinds = operand_kinds(INSTRUCTIONS[instruction.mnemonic], len(instruction.operands))
     for kind, operand in zip(kinds, instruction.operands, strict=True):
         if isinstance(operand, Address):
@@ -111,17 +111,21 @@ def _sizes(
             else:
                 from_bits = buffer.type.bits
         elif kind is Kind.ROW_BAND and isinstance(operand, Matrix):
-            pending.setdefault(operand.name, set()).add(operand.index)
-            shape = geometries[operand.name]
+            pending.setdefault(operand.name, []).append((operand.index, operand.band))
+            crossbar = program.crossbars[operand.name]
+            planes = geometry(crossbar, program.target).planes
+            drive = drive_of(crossbar, program.target, operand.index, operand.band)
         elif kind is Kind.GROUP and isinstance(operand, Matrix):
-            fired = len(pending.pop(operand.name, ()))
-            shape = geometries[operand.name]
+            crossbar = program.crossbars[operand.name]
+            shape = geometry(crossbar, program.target)
+            planes, cycles = shape.planes, shape.fire_cycles
+            firing = fire_of(crossbar, program.target, pending.pop(operand.name, ()))
         elif kind in (Kind.TERM, Kind.EITHER):
             terms += 1
             length = max(length, term_length(program, operand, lengths))
         elif kind is Kind.VALUE and isinstance(operand, Register):
             length = max(length, lengths[operand.number])
-    return Sizes(length, bits, from_bits, terms, fired, shape, moved)
+    return Sizes(length, bits, from_bits, terms, planes, drive, firing, cycles, moved)
 
 
 def term_length(program: Program, term: Operand, lengths: Mapping[int, int]) -> int:

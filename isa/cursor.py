@@ -106,6 +106,12 @@ class Cursor:
         item = self.take("INDEX", what)
         return self._reading.plain_index(item.text, item.span)
 
+    def shapes(self, what: str) -> tuple[tuple[int, ...], ...]:
+        found = [self.shape(what)]
+        while self.skip("COMMA"):
+            found.append(self.shape(what))
+        return tuple(found)
+
     def type(self) -> IntType:
         item = self.take("NAME", "an integer type such as u8")
         try:

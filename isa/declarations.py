@@ -146,9 +146,10 @@ def _bands(bands: int, size: int) -> str:
 def _write_crossbar(x: Crossbar) -> str:
     index = shape_text(x.index_shape) if x.index_shape else ""
     groups = f" groups {x.groups}" if x.groups != 1 else ""
+    blank = f" blank {', '.join(map(shape_text, x.blank))}" if x.blank else ""
     return (
         f"@{x.name}{index} {_bands(x.row_bands, x.rows)} x {_bands(x.column_bands, x.columns)}{groups} "
-        f"{x.weight_type} in {x.input_type} data {quote(x.data)} place {x.place}"
+        f"{x.weight_type} in {x.input_type} data {quote(x.data)} place {x.place}{blank}"
     )
 
 
@@ -311,7 +312,8 @@ def read_constant(c: Cursor) -> Constant:
 
 @directive(
     ".xbar",
-    syntax='@name[shape] [bands*]rows x [bands*]columns [groups G] type in type data "constant" place array',
+    syntax='@name[shape] [bands*]rows x [bands*]columns [groups G] type in type data "constant" place array '
+    "[blank [index..., row band, column band], ...]",
     example='.xbar @ct1[4, 4] 512 x 256 i8 in u8 data "ct1.weight" place 0',
     write=_write_crossbar,
 )
@@ -324,6 +326,10 @@ def read_crossbar(c: Cursor) -> Crossbar:
     The weights are a constant of shape [shape..., bands*rows, bands*columns/G]. `place` is the
     first array; sub-crossbars follow in row-major order, in each its row tiles, in each of
     those its column tiles.
+
+    `blank` names the places of a row band and a column band where no weight sits: those weights
+    are zero, a tile of blanks alone takes no array, and a column is not converted where it is
+    blank.
     """
     name, shape = c.crossbar()
 
@@ -337,12 +343,17 @@ def read_crossbar(c: Cursor) -> Crossbar:
     groups = c.integer("a number of groups") if c.skip("NAME", "groups") else 1
     weight_type = c.type()
     found = c.fields(
-        {"in": c.type, "data": lambda: c.string("a constant"), "place": lambda: c.integer("an array")},
+        {
+            "in": c.type,
+            "data": lambda: c.string("a constant"),
+            "place": lambda: c.integer("an array"),
+            "blank": lambda: c.shapes("a place such as [0, 1]"),
+        },
         required=("in", "data", "place"),
     )
     return Crossbar(
         name, shape, row_bands, rows, column_bands, columns, groups,
-        weight_type, found["in"], found["data"], found["place"], c.span,
+        weight_type, found["in"], found["data"], found["place"], c.span, found.get("blank", ()),
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from isa.geometry import Geometry
+from isa.geometry import NO_DRIVE, NO_FIRE, Drive, Firing
 from isa.program import Address, Array, BufferRef, ConstRef, Matrix
 
 F32_EXACT = 1 << 24
@@ -87,8 +87,10 @@ class Sizes:
     bits       bits of one value of the buffer that is touched (`reshape`: of the destination)
     from_bits  `reshape`: bits of one value of the source
     terms      number of terms of a `sum`, `max` or `min`
-    fired      sub-crossbars driven since the last fire of the group
-    geometry   of the crossbar that is driven or fired
+    planes     steps in which the driven crossbar streams its inputs
+    drive      of a `drive`: what it reaches
+    firing     of a `fire`: what the group does after the drives since its last fire
+    cycles     of a `fire`: how long it takes
     moved      `host`: bits of all buffers it reads and writes
     """
 
@@ -96,19 +98,24 @@ class Sizes:
     bits: int = 0
     from_bits: int = 0
     terms: int = 0
-    fired: int = 0
-    geometry: Geometry | None = None
+    planes: int = 0
+    drive: Drive = NO_DRIVE
+    firing: Firing = NO_FIRE
+    cycles: int = 0
     moved: int = 0
 
 
 EVENTS: Mapping[str, str] = {
     "rounds": "`fire`s executed",
-    "drives": "word-line pulses: rows x planes x column tiles of each drive inside its buffer",
+    "drives": "word-line pulses of each drive inside its buffer: rows x planes x the column tiles in which "
+    "the band holds weights",
     "gated_drives": "word-line pulses saved because the address lay outside its buffer",
     "inserted_zeros": "word-line pulses saved because the address fell between two pixels",
-    "activations": "array reads: arrays driven x planes",
-    "cell_reads": "cells read: rows x planes of each drive inside its buffer, times the cells of a row",
-    "conversions": "ADC conversions: planes x slices x row tiles x columns, and reference columns",
+    "activations": "array reads: arrays with a driven word line that holds weights, x planes",
+    "cell_reads": "cells read: rows x planes of each drive inside its buffer, times the cells of a row "
+    "that hold weights or references",
+    "conversions": "ADC conversions: planes x slices x columns x the row tiles in which a column "
+    "meets a driven word line, and reference columns",
     "shift_adds": "shift-and-adds that merge planes and slices, in values",
     "sums": "additions of row tiles and of `sum` terms and `accum`s, in values",
     "register_writes": "bits written to the arrays' registers: inputs of drives, products of fires",
@@ -170,11 +177,6 @@ def instruction(
     return declare
 
 
-def _geometry(s: Sizes) -> Geometry:
-    assert s.geometry is not None
-    return s.geometry
-
-
 # ---------------------------------------------------------------- crossbars
 
 
@@ -185,9 +187,9 @@ def _geometry(s: Sizes) -> Geometry:
     # Counted as drives, gated_drives or inserted_zeros, by where the address falls.  Only a
     # drive inside its buffer reads it.
     events=lambda s: {
-        "drives": s.length * _geometry(s).planes * _geometry(s).column_tiles,
-        "cell_reads": s.length * _geometry(s).planes * _geometry(s).row_cells,
-        "register_writes": s.length * _geometry(s).input_bits * _geometry(s).column_tiles,
+        "drives": s.length * s.planes * s.drive.column_tiles,
+        "cell_reads": s.length * s.planes * s.drive.cells,
+        "register_writes": s.length * s.drive.register_bits,
         "buffer_reads": s.length * s.bits,
     },
 )
@@ -207,11 +209,11 @@ def drive(machine: Machine, band: Matrix, source: Address) -> None:
     unit=Unit.ARRAY,
     events=lambda s: {
         "rounds": 1,
-        "activations": s.fired * _geometry(s).arrays * _geometry(s).planes,
-        "conversions": s.fired * _geometry(s).conversions,
-        "shift_adds": s.fired * _geometry(s).shift_adds,
-        "sums": s.fired * _geometry(s).tile_adds,
-        "register_writes": s.fired * _geometry(s).result_bits,
+        "activations": s.firing.arrays * s.planes,
+        "conversions": s.firing.conversions,
+        "shift_adds": s.firing.shift_adds,
+        "sums": s.firing.tile_adds,
+        "register_writes": s.firing.register_bits,
     },
 )
 def fire(machine: Machine, group: Matrix) -> None:

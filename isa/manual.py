@@ -213,11 +213,9 @@ def _bound(value: float) -> str:
 
 def _events(spec: Spec) -> list[str]:
     """The events that one execution counts, with those that a drive may count in their place."""
-    from isa.geometry import Geometry
     from isa.instructions import Sizes
 
-    one = Geometry(1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1)
-    found = set(spec.events(Sizes(length=2, bits=8, from_bits=8, terms=2, fired=1, geometry=one)))
+    found = set(spec.events(Sizes(length=2, bits=8, from_bits=8, terms=2)))
     if "drives" in found:
         found |= {"gated_drives", "inserted_zeros"}
     return [name for name in EVENTS if name in found]

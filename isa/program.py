@@ -6,6 +6,7 @@ that was printed and parsed again equals the one it came from.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -315,6 +316,9 @@ class Crossbar:
     `input_type` is what a drive streams (`code - zero`): its bits give the number of planes.
     `place` is the first physical array; sub-crossbars follow in row-major order of their
     index, each with its row tiles, and in them its column tiles, in order.
+
+    `blank` names places where no weight sits, (*index, row band, column band) each, in order:
+    the weights there are zero, and a tile that lies in blanks alone is no array.
     """
 
     name: str
@@ -329,6 +333,17 @@ class Crossbar:
     data: str
     place: int
     span: Span = field(default=NOWHERE, compare=False)
+    blank: tuple[tuple[int, ...], ...] = ()
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """The index of every sub-crossbar, in row-major order."""
+        return itertools.product(*map(range, self.index_shape))
+
+    def blanks_of(self, index: tuple[int, ...]) -> frozenset[tuple[int, int]]:
+        """(row band, column band) of the blanks of one sub-crossbar."""
+        if not self.blank:
+            return frozenset()
+        return frozenset((b[-2], b[-1]) for b in self.blank if b[:-2] == index)
 
     @property
     def count(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from isa.geometry import geometry
+from isa import geometry
 from isa.program import Address, Buffer, BufferRef, Layer, Matrix, Program, walk
 from redc.diff_report import Closeness, LayerRow, Mismatch
 from redc.oracle import LayerText, Network, Oracle, OracleError, describe
@@ -194,8 +194,7 @@ def _fired(layer: Layer) -> list[str]:
 
 def arrays_of(program: Program, crossbar: str) -> int:
     """Physical arrays of one crossbar group."""
-    group = program.crossbars[crossbar]
-    return group.count * geometry(group, program.target).arrays
+    return geometry.arrays_of(program.crossbars[crossbar], program.target)
 
 
 def _mismatch(

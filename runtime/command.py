@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from isa.geometry import geometry
+from isa.geometry import arrays_of
 from isa.program import Array, Instruction, Layer, Matrix, Program, walk
 from runtime.counters import Counters, total
 from runtime.doors import outer_name
@@ -206,7 +206,7 @@ def layer_row(
 def arrays(program: Program, names: set[str]) -> int:
     """Physical arrays of the named crossbar groups."""
     crossbars = [x for name, x in program.crossbars.items() if name in names]
-    return sum(x.count * geometry(x, program.target).arrays for x in crossbars)
+    return sum(arrays_of(x, program.target) for x in crossbars)
 
 
 def summary(name: str, array: Array) -> dict[str, Any]:

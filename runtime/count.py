@@ -60,9 +60,7 @@ class _Counting:
         """One execution on the clock."""
         spec = INSTRUCTIONS[instruction.mnemonic]
         if spec.unit is Unit.ARRAY:
-            geometry = self.sizes[id(instruction)].geometry
-            assert geometry is not None
-            return fire(geometry.fire_cycles)
+            return fire(self.sizes[id(instruction)].cycles)
         whole = instruction.operands[0]
         if isinstance(whole, BufferRef):
             return Open.of(spec.unit, math.prod(self.program.buffers[whole.name].shape[:-1]))

@@ -311,8 +311,7 @@ class CompiledLayer:
         driven: list[int] | slice = sorted(self.driven.pop(matrix.name))
         if driven == list(range(group.crossbar.count)):
             driven = slice(None)
-        assert self.sizes.geometry is not None
-        fire_cycles = self.sizes.geometry.fire_cycles
+        fire_cycles = self.sizes.cycles
         tally, slot, _, _ = self.once()
 
         def run() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from isa.geometry import geometry
-from isa.program import RAW_TYPES, VERSION, Buffer, Constant, Crossbar, IntType, parse_type
+from isa.geometry import arrays_of
+from isa.program import RAW_TYPES, VERSION, Array, Buffer, Constant, Crossbar, IntType, parse_type
 from isa.targets import FIELDS
 from isa.verifier.facts import INT64, Facts, fits
 
@@ -145,11 +145,25 @@ def _check_crossbar(facts: Facts, x: Crossbar, name: str) -> bool:
     if x.place < 0:
         facts.error(x, "the first array is 0")
         return False
+    if not _check_blanks(facts, x):
+        return False
     _check_weights(facts, x)
     try:
-        facts.geometries[name] = geometry(x, facts.program.target)
+        facts.arrays[name] = arrays_of(x, facts.program.target)
     except ValueError as error:
         facts.error(x, str(error))
+        return False
+    return True
+
+
+def _check_blanks(facts: Facts, x: Crossbar) -> bool:
+    sizes = (*x.index_shape, x.row_bands, x.column_bands)
+    for blank in x.blank:
+        if len(blank) != len(sizes) or not all(0 <= b < n for b, n in zip(blank, sizes, strict=True)):
+            facts.error(x, f"blank {list(blank)} is no place of @{x.name}", f"places are below {list(sizes)}")
+            return False
+    if list(x.blank) != sorted(set(x.blank)):
+        facts.error(x, "blanks come in order, each once")
         return False
     return True
 
@@ -167,6 +181,8 @@ def _check_weights(facts: Facts, x: Crossbar) -> None:
         facts.error(
             x, f"{x.data!r} holds {_beyond(known.low, known.high, x.weight_type)}, no {x.weight_type}"
         )
+    elif blank := _filled_blank(facts.program.constant(x.data), x):
+        facts.error(x, f"{x.data!r} holds a weight in blank {list(blank)}")
     elif (
         facts.program.target.encoding == "differential"
         and x.weight_type.signed
@@ -179,6 +195,13 @@ def _check_weights(facts: Facts, x: Crossbar) -> None:
         )
 
 
+def _filled_blank(weights: Array, x: Crossbar) -> tuple[int, ...] | None:
+    """A blank in which a weight is not zero."""
+    shape = (*x.index_shape, x.row_bands, x.rows, x.column_bands, x.columns // x.groups)
+    places = np.moveaxis(weights.reshape(shape), -3, -2)
+    return next((b for b in x.blank if places[b].any()), None)
+
+
 def _beyond(low: int, high: int, type_: IntType) -> int:
     return low if low < type_.low else high
 
@@ -188,7 +211,7 @@ def _check_places(facts: Facts, crossbars: list[Crossbar]) -> None:
     limit = facts.program.target.arrays
     last: tuple[int, Crossbar] | None = None
     for x in sorted(crossbars, key=lambda x: x.place):
-        end = x.place + facts.geometries[x.name].arrays * x.count
+        end = x.place + facts.arrays[x.name]
         if limit is not None and end > limit:
             facts.error(
                 x,

@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 
 from isa.diagnostics import Report, did_you_mean
-from isa.geometry import Geometry
 from isa.printer import declaration_text, instruction_text, loop_text
 from isa.program import (
     NOWHERE,
@@ -58,7 +57,7 @@ class Facts:
         self.program = program
         self.contents = contents
         self.report = Report(program.source, program.path)
-        self.geometries: dict[str, Geometry] = {}
+        self.arrays: dict[str, int] = {}
         self._constants: dict[str, ConstantFacts | None] = {}
         self._missing: set[str] = set()
 

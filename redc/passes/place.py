@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
-from isa.geometry import geometry
+import numpy as np
+
+from isa.geometry import arrays_of as group_arrays
 from isa.program import Crossbar, IntType, Program
 from redc.errors import UserError
 from redc.ir.graph import CrossbarOp, Graph
+from redc.mapping.schedule import Schedule
 from redc.passes.context import Context
 
 
@@ -25,7 +29,7 @@ def place_on_arrays(graph: Graph, context: Context) -> Graph:
         if isinstance(op, CrossbarOp):
             crossbar = crossbar_of(graph, op, "x", place=free)
             try:
-                arrays = crossbar.count * geometry(crossbar, target).arrays
+                arrays = group_arrays(crossbar, target)
             except ValueError as error:
                 raise UserError(str(error), place=f"layer {op.name!r}") from error
             op = replace(op, place=free)
@@ -59,12 +63,25 @@ def crossbar_of(graph: Graph, op: CrossbarOp, name: str, place: int) -> Crossbar
         input_type=codes.drive_type,
         data=f"{name}.weight",
         place=place,
+        blank=_blanks(table),
     )
     assert math.prod(table.index_shape) > max(seat.array for seat in table.placements)
     return crossbar
 
 
+def _blanks(table: Schedule) -> tuple[tuple[int, ...], ...]:
+    """The places of a row band and a column band where no kernel pixel sits."""
+    seats = {(seat.array, seat.row_band, seat.column_band) for seat in table.placements}
+    places = itertools.product(
+        range(math.prod(table.index_shape)), range(table.row_bands), range(table.column_bands)
+    )
+    return tuple(
+        (*map(int, np.unravel_index(array, table.index_shape)), row, column)
+        for array, row, column in places
+        if (array, row, column) not in seats
+    )
+
+
 def arrays_of(program: Program) -> dict[str, int]:
     """Physical arrays of each crossbar group."""
-    target = program.target
-    return {name: x.count * geometry(x, target).arrays for name, x in program.crossbars.items()}
+    return {name: group_arrays(x, program.target) for name, x in program.crossbars.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from isa.geometry import geometry
+from isa.geometry import arrays_of
 from isa.program import Target
 from redc.errors import UserError
 from redc.ir.graph import CrossbarOp, Graph
@@ -74,7 +74,7 @@ def _space_and_time(graph: Graph, op: CrossbarOp, table: Schedule, target: Targe
     rounds = math.prod(table.rounds) * table.turns
     crossbar = crossbar_of(graph, replace(op, schedule=table), "x", place=0)
     try:
-        arrays = crossbar.count * geometry(crossbar, target).arrays
+        arrays = arrays_of(crossbar, target)
     except ValueError:
         return 0, 0  # no array of the target holds one weight: `place` says so
     return rounds * arrays, rounds

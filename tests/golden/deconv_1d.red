@@ -24,6 +24,7 @@
 ;   drives         10 drives inside x 2 rows x 4 planes                 80
 ;   gated_drives   2 drives outside x 2 rows x 4 planes                 16
 ;   buffer_reads   10 x 2 values x 4 bits                               80
+;   cell_reads     80 pulses x 1 column x 2 of a pair                  160
 ;   activations    3 x 4 sub-crossbars x 1 array x 4 planes             48
 ;   conversions    3 x 4 sub-crossbars x 4 planes                       48
 ;   shift_adds     the same                                             48

@@ -25,6 +25,7 @@
 ; Counts of one round, four times in all:
 ;   drives         4 drives x 1 row x 4 planes                      16   in all  64
 ;   buffer_reads   4 drives x 4 bits                                16           64
+;   cell_reads     16 pulses x 1 column x 2 of a pair               32          128
 ;   activations    4 sub-crossbars x 1 array x 4 planes             16           64
 ;   conversions    4 sub-crossbars x 4 planes x 1 column            16           64
 ;   shift_adds     the same                                         16           64

@@ -18,6 +18,7 @@
 ;   rounds         1                                                             1   in all   2
 ;   drives         3 rows x 2 planes                                             6           12
 ;   buffer_reads   3 values x 3 bits                                             9           18
+;   cell_reads     6 pulses x (2 columns x 3 slices + 1 reference)              42           84
 ;   activations    2 arrays x 2 planes                                           4            8
 ;   conversions    2 planes x 2 row tiles x (2 columns x 3 slices + 1)          28           56
 ;   shift_adds     2 planes x 2 row tiles x 2 columns x 3 slices                24           48

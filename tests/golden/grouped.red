@@ -18,6 +18,7 @@
 ; Counts of one round, twice in all:
 ;   drives         2 drives x 4 rows x 4 planes         32   in all  64
 ;   buffer_reads   2 drives x 4 values x 4 bits         32           64
+;   cell_reads     32 pulses x 1 column x 2 slices x 2  128         256
 ;   activations    2 arrays x 4 planes                   8           16
 ;   conversions    4 planes x 2 columns x 2 slices      16           32
 ;   shift_adds     the same                             16           32

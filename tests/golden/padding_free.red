@@ -25,6 +25,7 @@
 ; Counts:
 ;   rounds         4 input pixels                                                           4
 ;   drives         4 rounds x 1 row x 2 planes x 3 column tiles                            24
+;   cell_reads     4 rounds x 1 row x 2 planes x (9 columns x 2 slices + 3 references)    168
 ;   activations    4 rounds x 3 arrays x 2 planes                                          24
 ;   conversions    4 rounds x 2 planes x (9 columns x 2 slices + 3 reference columns)     168
 ;   shift_adds     4 rounds x 2 planes x 9 columns x 2 slices                             144

@@ -20,6 +20,7 @@
 ;   drives          16 x 1 row x 4 planes                                       64
 ;   gated_drives    32 x 4                                                     128
 ;   inserted_zeros  33 x 4                                                     132
+;   cell_reads      64 pulses x 1 column x 2 slices x 2 of a pair              256
 ;   activations     9 rounds x 3 arrays x 4 planes                             108
 ;   conversions     9 rounds x 4 planes x 3 row tiles x 2 slices x 2 of a pair 432
 ;   shift_adds      the same                                                   432

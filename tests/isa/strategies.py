@@ -143,8 +143,9 @@ def crossbars(draw: st.DrawFn, name: str) -> Crossbar:
     bands, rows, columns_bands, columns, groups = (draw(small) for _ in range(5))
     types = draw(int_types), draw(int_types)
     return Crossbar(
-        name, index, bands, rows, columns_bands, columns, groups, *types, draw(strings), draw(small)
-    )
+        name, index, bands, rows, columns_bands, columns, groups, *types, draw(strings), draw(small),
+        blank=tuple(draw(st.lists(st.lists(small, min_size=1, max_size=4).map(tuple), max_size=3))),
+    )  # fmt: skip
 
 
 @st.composite

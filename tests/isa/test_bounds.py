@@ -111,7 +111,5 @@ def test_sizes_are_those_of_the_instructions() -> None:
     found = {i.mnemonic: sizes[id(i)] for layer in program.layers for i in walk(layer.body)}
     assert (found["clear"].length, found["clear"].bits) == (9, 8)
     assert (found["drive"].length, found["drive"].bits) == (1, 4)
-    assert found["fire"].fired == 1
-    assert found["fire"].geometry is not None
-    assert found["fire"].geometry.arrays == 3
+    assert found["fire"].firing.arrays == 3
     assert (found["sum"].terms, found["sum"].length) == (2, 1)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isa
-from isa.geometry import Geometry
 from isa.instructions import EVENTS, INSTRUCTIONS, Kind, Sizes, Spec
 from isa.printer import instruction_text
 from isa.program import Array, Instruction
@@ -18,7 +17,7 @@ from isa.verifier.values import RULES, TABLES
 from tests.isa.strategies import OPERANDS, instructions
 
 every_instruction = pytest.mark.parametrize("spec", INSTRUCTIONS.values(), ids=list(INSTRUCTIONS))
-ONE = Geometry(1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1)
+
 HEADER = '.isa 1\n.target "red-65nm"\n.layer "l"\n'
 
 
@@ -26,7 +25,7 @@ HEADER = '.isa 1\n.target "red-65nm"\n.layer "l"\n'
 def test_an_instruction_is_declared_in_full(spec: Spec) -> None:
     assert spec.doc.endswith(".")
     assert not any(p.repeated for p in spec.params[:-1])
-    assert set(spec.events(Sizes(length=3, bits=8, terms=2, fired=1, geometry=ONE))) <= set(EVENTS)
+    assert set(spec.events(Sizes(length=3, bits=8, terms=2, planes=1))) <= set(EVENTS)
     assert spec.mnemonic in CHECKS
     assert (spec.mnemonic in RULES) == spec.is_value
     for attribute in spec.attributes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from isa.geometry import geometry
+from isa.geometry import arrays_of
 from isa.program import (
     Array,
     Buffer,
@@ -109,10 +110,18 @@ class Declarations:
             data=f"w{len(self.crossbars)}",
             place=self.arrays,
         )
+        sizes = (*crossbar.index_shape, crossbar.row_bands, crossbar.column_bands)
+        places = list(itertools.product(*map(range, sizes)))
+        blank = tuple(place for place in places if self.chance(15)) if self.chance(30) else ()
+        crossbar = replace(crossbar, blank=blank)
         kind = crossbar.weight_type
         weights = self.rng.integers(kind.low + kind.signed, kind.high + 1, crossbar.data_shape)
+        columns = crossbar.columns // crossbar.groups
+        inside = weights.reshape(*crossbar.index_shape, crossbar.row_bands, rows, -1, columns)
+        for place in blank:
+            inside[(*place[:-1], slice(None), place[-1])] = 0
         self.data[crossbar.data] = weights.astype(kind.dtype)
-        self.arrays += crossbar.count * geometry(crossbar, self.target).arrays
+        self.arrays += arrays_of(crossbar, self.target)
         self.crossbars[crossbar.name] = crossbar
         return crossbar
 
