@@ -71,6 +71,8 @@ def observe(
     samples: Mapping[str, Array],
     shapes: Mapping[str, tuple[int, ...]],
     pieces: int = 1,
+    *,
+    title: str = "model",
 ) -> dict[str, Range]:
     """Run `model` on `samples` and return the range of every tensor in `tensors`.
 
@@ -78,15 +80,16 @@ def observe(
     was compiled for.  One run takes as many samples as axis 0 of those says, or up to RUN where
     the model leaves axis 0 open; samples that do not fill a run are dropped.  With `pieces` > 1
     every spatial axis is cut into so many and the model runs on one tile at a time: a network of
-    convolutions takes nearly the same values there, in a fraction of the memory.  Raises
-    UserError if a value is not finite or there are too few samples.
+    convolutions takes nearly the same values there, in a fraction of the memory.  `title`
+    names the model in errors.  Raises UserError if a value is not finite or there are too few
+    samples.
     """
     names = list(dict.fromkeys(tensors))
-    check_samples(samples, shapes)
+    samples = checked_samples(samples, shapes)
     open_axis = _open_batches(model)
     runs = min(len(samples[name]) // shape[0] for name, shape in shapes.items())
     at_once = min(runs, max(1, RUN // max(s[0] for s in shapes.values()))) if open_axis else 1
-    session = exposed_session(model, names, any_size=pieces > 1)
+    session = exposed_session(model, names, any_size=pieces > 1, title=title)
     kept = [name for name in names if name in {o.name for o in session.get_outputs()}]
     ranges: dict[str, Range] = {}
 
@@ -96,8 +99,8 @@ def observe(
             return Range.of(value, count if by_sample else 1)
         except ValueError as error:
             raise UserError(
-                f"tensor {name!r} takes a value that is {error} on a calibration sample",
-                place=f"tensor {name!r}",
+                f"it takes a value that is {error} on a calibration sample",
+                place=f"{title}: tensor {name!r}",
                 hint="check the samples and the weights for NaN, infinity and overflow",
             ) from error
 
@@ -132,8 +135,12 @@ def _tiles(feed: Mapping[str, Array], pieces: int) -> Iterator[Mapping[str, Arra
             yield {n: np.ascontiguousarray(v) for n, v in tile.items()}
 
 
-def check_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise UserError unless `samples` has every input, of the right shape beyond axis 0."""
+def checked_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """`samples` as float32.
+
+    Raises UserError unless they are every input's, of the right shape beyond axis 0, and of a
+    type that float32 holds exactly.
+    """
     unknown, missing = sorted(set(samples) - set(shapes)), sorted(set(shapes) - set(samples))
     if unknown or missing:
         raise UserError(
@@ -146,7 +153,8 @@ def check_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, 
         )
     for name, shape in shapes.items():
         value = samples[name]
-        if value.dtype != np.float32 or value.shape[1:] != shape[1:] or len(value) < shape[0]:
+        exact = np.can_cast(value.dtype, np.float32, "safe")
+        if not exact or value.ndim != len(shape) or value.shape[1:] != shape[1:] or len(value) < shape[0]:
             raise UserError(
                 f"samples of {name!r} are {value.dtype} {list(value.shape)}",
                 place="calibration samples",
@@ -158,10 +166,12 @@ def check_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, 
                 place="calibration samples",
                 hint="leave those samples out",
             )
+    return {name: np.asarray(samples[name], np.float32) for name in shapes}
 
 
-def seeded_samples(shapes: Mapping[str, tuple[int, ...]], count: int = 16, seed: int = 0) -> dict[str, Array]:
-    """Standard normal samples: what is assumed of an input that nobody described."""
+def seeded_samples(shapes: Mapping[str, tuple[int, ...]], count: int, seed: int = 0) -> dict[str, Array]:
+    """`count` standard normal samples for each that a run takes: what is assumed of an input that
+    nobody described."""
     rng = np.random.default_rng(seed)
     return {
         name: rng.standard_normal((count * shape[0], *shape[1:]), dtype=np.float32)
@@ -184,17 +194,19 @@ def run_session(session: Any, names: Sequence[str], feed: Mapping[str, Array]) -
         values: list[Array] = session.run(list(names), dict(feed))
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserError(
-            f"onnxruntime fails on the calibration samples: {error}",
+            f"onnxruntime fails on them: {str(error).strip()}",
             place="calibration samples",
             hint="try the model and the samples with onnxruntime alone",
         ) from error
     return values
 
 
-def exposed_session(model: onnx.ModelProto, tensors: Sequence[str], *, any_size: bool = False) -> Any:
+def exposed_session(
+    model: onnx.ModelProto, tensors: Sequence[str], *, any_size: bool = False, title: str = "model"
+) -> Any:
     """An onnxruntime session of `model` with every tensor of `tensors` that a node makes as an output.
 
-    With `any_size` the inputs' spatial axes are left open.
+    With `any_size` the inputs' spatial axes are left open.  `title` names the model in errors.
     """
     import onnx as onnx_
     import onnxruntime
@@ -214,13 +226,13 @@ def exposed_session(model: onnx.ModelProto, tensors: Sequence[str], *, any_size:
             for axis, dim in enumerate(value.type.tensor_type.shape.dim[2:]):
                 dim.dim_param = f"size{axis}"
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised: once is enough
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(wider.SerializeToString(), options)
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserError(
             f"onnxruntime refuses the model: {error}",
-            place=model.graph.name or "model",
+            place=title,
             hint="check it with onnx.checker.check_model",
         ) from error

@@ -35,12 +35,11 @@ class Parser(argparse.ArgumentParser):
     """argparse whose errors obey --json and end with a hint."""
 
     def error(self, message: str) -> NoReturn:
-        from redc.commands import report_errors
+        raise Misuse(message, f"{self.prog} --help shows how")
 
-        hint = f"{self.prog} --help shows how"
-        problem = {"message": message, "place": "command line", "hint": hint}
-        text = f"error: {message}\n  hint: {hint}"
-        raise SystemExit(report_errors([problem], text, json="--json" in sys.argv))
+
+class Misuse(Exception):
+    """(what is wrong with the command line, a hint)"""
 
 
 def shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -222,6 +221,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from redc.commands import run_command
 
         return run_command(options)
+    except Misuse as error:
+        from redc.commands import report_errors
+
+        message, hint = error.args
+        problem = {"message": message, "place": "command line", "hint": hint}
+        words = sys.argv[1:] if arguments is None else arguments
+        return report_errors([problem], f"error: {message}\n  hint: {hint}", json="--json" in words)
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 CALIBRATION_SAMPLES = 64
+NOISY_RUNS = 16
 TILE_VALUES = 1 << 26
 SMALLEST_TILE = 16
 """Inputs are cut until the largest tensor has at most TILE_VALUES values, or they get that small."""
@@ -100,8 +101,9 @@ def compile_with(
         sizes = {name: graph.tensors[name].shape for name in graph.inputs}
         samples = calibrate
         if samples is None:
-            samples = known_samples(model, sizes, _affordable(graph))
-        return observe(proto, tensors, samples, sizes, _pieces(graph))
+            samples = known_samples(model, sizes, _affordable(graph), _noisy_runs(graph))
+        name = title or proto.graph.name or "model"
+        return observe(proto, tensors, samples, sizes, _pieces(graph), title=name)
 
     context = Context(options, machine, look)
     imported = graph
@@ -141,6 +143,12 @@ def _affordable(graph: Graph) -> int:
     return max(1, min(CALIBRATION_SAMPLES, CALIBRATION_VALUES // largest))
 
 
+def _noisy_runs(graph: Graph) -> int:
+    """How many times to run on noise where nothing is known of the inputs."""
+    largest = max(math.prod(t.shape) for t in graph.tensors.values())
+    return max(1, min(NOISY_RUNS, CALIBRATION_VALUES // largest))
+
+
 def _pieces(graph: Graph) -> int:
     """Into how many pieces per axis to cut the inputs while calibrating, to bound its memory.
 
@@ -159,9 +167,10 @@ def _pieces(graph: Graph) -> int:
 
 
 def known_samples(
-    model: str | Path | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], count: int
+    model: str | Path | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], count: int, runs: int
 ) -> Mapping[str, Array]:
-    """Calibration samples nobody gave: the zoo's where it knows the model, else seeded noise."""
+    """Calibration samples nobody gave: `count` of the zoo's where it knows the model, else seeded
+    noise for so many `runs`."""
     if isinstance(model, str):
         import models
 
@@ -171,9 +180,10 @@ def known_samples(
         ):
             return samples
     warnings.warn(
-        "no calibration samples: scales come from 16 standard normal samples, default_rng(0); "
+        f"no calibration samples: scales come from {runs} standard normal sample{'s' * (runs > 1)}, "
+        "default_rng(0); "
         "give real ones with --calibrate FILE.npz",
         AssumedInputs,
         stacklevel=2,
     )
-    return {name: np.asarray(value) for name, value in seeded_samples(shapes).items()}
+    return {name: np.asarray(value) for name, value in seeded_samples(shapes, runs).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ from redc.ir.graph import Graph
 
 if TYPE_CHECKING:
     import onnx
+
+MOST_VALUES = 1 << 40
+"""Of a tensor: beyond that a shape is damaged."""
 
 IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
     "ConvTranspose": import_conv_transpose,
@@ -82,7 +86,20 @@ def import_graph(
             lost.update(filter(None, node.outputs))
     raise_all(errors)
     raise_all([e for v in source.outputs if (e := _constant_output(source, build, v.name))])
-    return build.graph(_notes(source, build))
+    graph = build.graph(_notes(source, build))
+    large = (t for t in graph.tensors.values() if math.prod(t.shape) > MOST_VALUES)
+    for tensor in large:  # the first; those behind it follow from it
+        raise _too_large(source, tensor.name, tensor.shape)
+    return graph
+
+
+def _too_large(source: Source, name: str, shape: tuple[int, ...]) -> UserError:
+    size = "x".join(map(str, shape))
+    return UserError(
+        f"its shape {size} has more than 2^40 values",
+        place=source.place(f"tensor {name!r}"),
+        hint="no machine holds that: is a shape or an attribute damaged?",
+    )
 
 
 def _import_node(build: Builder, node: Node, lost: set[str]) -> bool:

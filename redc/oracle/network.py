@@ -203,7 +203,7 @@ def run_model(model: onnx.ModelProto, graph: onnx.GraphProto, feeds: Mapping[str
     whole.functions.extend(model.functions)
     whole.graph.CopyFrom(graph)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is raised: once is enough
     options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(
         whole.SerializeToString(), options, providers=["CPUExecutionProvider"]

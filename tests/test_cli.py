@@ -1,0 +1,250 @@
+"""Bad input at the command line: each one clear error, exit status 2, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from redc import cli, compiler
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "deconv_2x2.red"
+NET = """<ir_version: 8, opset_import: ["" : 13]>
+net (float[1, 1, H, W] x) => (float[1, 1, P, Q] y) <float[1, 1, 2, 2] w = {1, 2, 3, -4}> {
+  y = ConvTranspose<strides = [2, 2]>(x, w)
+}"""
+SHAPE = ["--shape", "x=1,1,2,2"]
+X = np.ones((1, 1, 2, 2), np.float32)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model, its program, an input and a target, and what lies in it afterwards."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(onnx.parser.parse_model(NET), "net.onnx")
+    shutil.copy(GOLDEN, "p.red")
+    np.savez("x.npz", x=X)
+    assert cli.main(["compile", "net.onnx", *SHAPE, "-o", "net.red", "--calibrate", "x.npz"]) == 0
+    return tmp_path
+
+
+def only_error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The text of the one error of a command; with --json it is the same one, alone on stdout."""
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+
+    assert cli.main(words) == 2
+    text = capsys.readouterr()
+    assert text.out == ""
+    errors = [line for line in text.err.splitlines() if re.match(r"error: |.*: error: ", line)]
+    assert len(errors) == 1, text.err
+    assert cli.main([*words, "--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["errors"]) == 1
+    assert document["errors"][0]["message"].splitlines()[0] in text.err
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+    return text.err
+
+
+# ---------------------------------------------------------------- models
+
+
+def content(change: Callable[[bytes], bytes]) -> None:
+    Path("net.onnx").write_bytes(change(Path("net.onnx").read_bytes()))
+
+
+def model(old: str, new: str) -> None:
+    assert old in NET
+    onnx.save(onnx.parser.parse_model(NET.replace(old, new)), "net.onnx")
+
+
+def external(location: str) -> None:
+    proto = onnx.load("net.onnx")
+    weight = proto.graph.initializer[0]
+    del weight.float_data[:]
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    onnx.save(proto, "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "error"),
+    [
+        (lambda: content(lambda _: b"no model\n" * 9), SHAPE, "net.onnx: it is not an ONNX file"),
+        (lambda: content(lambda c: c[: len(c) // 2]), SHAPE, "net.onnx: .* truncated"),
+        (lambda: content(lambda _: b""), SHAPE, "net.onnx: the file is empty"),
+        (lambda: model("ConvTranspose<strides = [2, 2]>(x, w)", "Hardmax(z)\n z = Softplus(x)"), SHAPE,
+         "net.onnx: 2 nodes have operators .*Softplus.*Hardmax"),
+        (lambda: None, [], r"not every dimension is known: input 'x' leaves open axis 2 \('H'\)"),
+        (lambda: None, ["--shape", "z=1,1,2,2"], "a shape is given for 'z', which is no input"),
+        (lambda: None, ["--shape", "x=1,1,2"], "has 3 axes, not 4"),
+        (lambda: None, ["--shape", "x=1,1,2,0"], "'x=1,1,2,0' is not NAME=SIZE,SIZE"),
+        (lambda: None, ["--shape", "x=1,1,1_0,2"], "'x=1,1,1_0,2' is not NAME=SIZE,SIZE"),
+        (lambda: None, ["--shape", "x=1,1,9999999999,9999999999"], "tensor 'x': its shape .* more than 2.40"),
+        (lambda: model("{1, 2, 3, -4}", "{1, 2, nan, -4}"), SHAPE, "'w': 1 of its 4 values are NaN"),
+        (lambda: model("{1, 2, 3, -4}", "{1, 2, 3.4e38, 3e38}"), ["--calibrate", "tens.npz", *SHAPE],
+         "net.onnx: tensor 'y': it takes a value that is not a number, or infinite"),
+        (lambda: external("w\0.bin"), SHAPE, "can have no such name"),
+        (lambda: external("../w.bin"), SHAPE, "lies outside the model's folder"),
+        (lambda: external("pipe"), SHAPE, "no regular file"),
+        (lambda: None, [*SHAPE, "--target", "red-65"], "no target is named 'red-65'"),
+        (lambda: None, [*SHAPE, "--target", "t" * 5000], "no target is named 't"),
+        (lambda: Path("t.toml").write_text("[machine\n"), [*SHAPE, "--target", "t.toml"], "t.toml:1"),
+    ],
+)  # fmt: skip
+def test_a_bad_model_is_one_error(
+    damage: Callable[[], object],
+    options: list[str],
+    error: str,
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage()
+    os.mkfifo("pipe")
+    np.savez("tens.npz", x=10 * X)
+    found = only_error(capsys, "compile", "net.onnx", "-o", "new.red", *options)
+    assert re.search(error, found, re.S), found
+    assert not list(here.glob("new.*"))
+
+
+def test_every_length_of_a_model_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = Path("net.onnx").read_bytes()
+    for twentieths in range(20):
+        Path("net.onnx").write_bytes(whole[: len(whole) * twentieths // 20])
+        only_error(capsys, "compile", "net.onnx", "-o", "new.red", *SHAPE)
+
+
+# ---------------------------------------------------------------- inputs
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error"),
+    [
+        ({"q": X}, "q"),
+        ({}, "missing"),
+        ({"x": X[0]}, r"\[1, 2, 2\]"),
+        ({"x": X.astype(np.float64)}, "float64"),
+        ({"x": X * np.nan}, "(?i)nan"),
+        ({"x": np.array([{}], object)}, "Python objects"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compile", "net.onnx", *SHAPE, "-o", "new.red", "--calibrate", "bad.npz"],
+        ["diff", "net.onnx", *SHAPE, "--input", "bad.npz"],
+        ["run", "net.red", "--input", "bad.npz", "--output", "new.npz"],
+    ],
+    ids=["calibrate", "diff", "run"],
+)
+def test_bad_arrays_are_one_error(
+    command: list[str], arrays: dict[str, object], error: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("bad.npz", **arrays)  # type: ignore[arg-type]  # objects, on purpose
+    assert re.search(error, only_error(capsys, *command))
+
+
+def test_samples_of_a_smaller_float_type_are_taken(here: Path) -> None:
+    np.savez("half.npz", x=X.astype(np.float16))
+    assert cli.main(["compile", "net.onnx", *SHAPE, "-o", "half.red", "--calibrate", "half.npz"]) == 0
+    assert Path("half.red").read_text().replace("half.", "net.") == Path("net.red").read_text()
+
+
+def test_a_bound_that_is_no_number_is_an_error(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'nan' is not a number" in only_error(capsys, "diff", "net.onnx", *SHAPE, "--min-sqnr", "nan")
+
+
+# ---------------------------------------------------------------- programs
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("drive @k[0, 0], %x", "drive @k[0, 0] %x", "expected `,`"),
+        ("fire @k", "fyre @k", "unknown instruction fyre.*did you mean fire"),
+        ("drive @k[0, 0], %x[0, q0, q1]", "drive @k[0, 0]", "drive misses an operand: source"),
+        ("%x[0, q0, q1]", "%x[0, q0, q1 + 1]", "reaches 2, outside 0 to 1"),
+        ("@k[2, 2] 1 x 1 i4", "@k[2, 2] 1 x 3 i4", "has shape .2, 2, 1, 1., @k wants .2, 2, 1, 3."),
+        ("arrays 8", "arrays 3", "@k lies on arrays 0 to 3, 'by hand' has 3"),
+        (".isa    1", ".isa    7", r".isa version 7 is not supported"),
+        ('.target "by hand"', '.target "by hand" rows 0', "expected a number from 1 .*, found 0"),
+    ],
+)  # fmt: skip
+def test_a_bad_program_is_one_error(
+    old: str, new: str, error: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path("p.red").read_text(encoding="utf-8")
+    assert old in text
+    Path("p.red").write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert re.search(error, only_error(capsys, "check", "p.red"), re.S)
+    only_error(capsys, "run", "p.red", "--count-only")
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lambda path: path.unlink(), "data file 'net.safetensors' is missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is not the one this program was made with"),
+        (
+            lambda path: path.write_bytes(b"x" + path.read_bytes()),
+            "is not the one this program was made with",
+        ),
+    ],
+    ids=["missing", "truncated", "another"],
+)
+def test_bad_data_is_one_error(
+    damage: Callable[[Path], object], error: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(Path("net.safetensors"))
+    for command in (
+        ["check", "net.red"],
+        ["run", "net.red", "--count-only"],
+        ["diff", "net.onnx", "--program", "net.red"],
+    ):
+        assert error in only_error(capsys, *command)
+
+
+# ---------------------------------------------------------------- outputs
+
+
+@pytest.mark.parametrize("output", ["folder.red", "nowhere/new.red", "data.red", "new.txt", ""])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    output: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("folder.red").mkdir()
+    Path("data.safetensors").mkdir()
+    if output != "data.red":  # whether there will be data, only compiling shows
+        monkeypatch.setattr(compiler, "load_model", lambda _: pytest.fail("it was compiled"))
+    found = only_error(capsys, "compile", "net.onnx", *SHAPE, "-o", output)
+    assert (output or "--output") in found
+    assert not list(here.glob("**/*new*"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["models"], ["models", "--json"]])
+def test_a_full_disk_behind_standard_output_is_one_error(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "redc.cli", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "error: cannot write standard output: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_is_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "parser", interrupt)
+    assert cli.main(["models"]) == 130
+    assert capsys.readouterr() == ("", "")
