@@ -81,12 +81,12 @@ def test_both_engines_agree_on_compiled_programs(model: onnx.ModelProto) -> None
 @pytest.mark.parametrize("mapping", ROUNDS)
 def test_the_papers_layers_take_exactly_these_rounds(mapping: str) -> None:
     for name, rounds in zip(SIX, ROUNDS[mapping], strict=True):
-        assert _rounds(_compiled(name, mapping=mapping)) == rounds, name
+        assert _rounds(compiled(name, mapping=mapping)) == rounds, name
 
 
 def test_fcn_deconv2_folded_by_2_takes_two_turns_per_block_and_half_the_arrays() -> None:
-    assert _rounds(_compiled("FCN_Deconv2", fold=2)) == 10082
-    assert _compiled("FCN_Deconv2", fold=2).crossbars["FCN_Deconv2"].count == 128
+    assert _rounds(compiled("FCN_Deconv2", fold=2)) == 10082
+    assert compiled("FCN_Deconv2", fold=2).crossbars["FCN_Deconv2"].count == 128
 
 
 @pytest.mark.parametrize("name", SIX[:5])
@@ -100,29 +100,29 @@ def test_speed_up_over_zero_padding_is_the_number_of_phases_over_folds() -> None
     """Within the cycles that the pipeline takes to fill and drain: far below 10 %."""
     for name in SIX:
         stride = 8 if name == "FCN_Deconv2" else 2
-        slow = runtime.count.count(_compiled(name, mapping="zero-padding"))[0][1].cycles
-        fast = runtime.count.count(_compiled(name))[0][1].cycles
+        slow = runtime.count.count(compiled(name, mapping="zero-padding"))[0][1].cycles
+        fast = runtime.count.count(compiled(name))[0][1].cycles
         assert slow / fast == pytest.approx(stride**2, rel=0.1), name
 
 
 @pytest.mark.parametrize("options", MAPPINGS)
 def test_the_text_does_not_grow_with_the_feature_map(options: dict[str, Any]) -> None:
     lines = [
-        isa.to_text(_compiled(f"FCN_Deconv2@{size}", **options)).count("\n") for size in ("20x20", "200x200")
+        isa.to_text(compiled(f"FCN_Deconv2@{size}", **options)).count("\n") for size in ("20x20", "200x200")
     ]
     assert lines[0] == lines[1] < 3000
 
 
 def test_packed_fcn_deconv2_is_one_dense_matrix_of_84_by_1344() -> None:
-    crossbar = _compiled("FCN_Deconv2", mapping="packed").crossbars["FCN_Deconv2"]
+    crossbar = compiled("FCN_Deconv2", mapping="packed").crossbars["FCN_Deconv2"]
     assert crossbar.count == 1
     assert crossbar.data_shape == (84, 1344)
 
 
 def test_merged_analog_a_phase_has_one_matrix_and_folded_by_two_half_as_many() -> None:
-    crossbar = _compiled("FCN_Deconv2", merge="analog").crossbars["FCN_Deconv2"]
+    crossbar = compiled("FCN_Deconv2", merge="analog").crossbars["FCN_Deconv2"]
     assert (crossbar.count, crossbar.row_bands, crossbar.column_bands) == (64, 4, 1)
-    folded = _compiled("FCN_Deconv2", merge="analog", fold=2)
+    folded = compiled("FCN_Deconv2", merge="analog", fold=2)
     crossbar = folded.crossbars["FCN_Deconv2"]
     assert (crossbar.count, crossbar.row_bands, crossbar.column_bands) == (32, 8, 1)
     assert _rounds(folded) == 2 * 5041
@@ -130,8 +130,8 @@ def test_merged_analog_a_phase_has_one_matrix_and_folded_by_two_half_as_many() -
 
 def test_blocks_that_start_at_the_pad_need_fewer_taps_and_at_worst_one_more_block_per_axis() -> None:
     """k4 s2 p1: taps -1, 0, 0, 1 from 0, but 0, 0, 1, 1 from -1."""
-    zero = _compiled("GAN_Deconv3", mapping="packed", origin="0")
-    pad = _compiled("GAN_Deconv3", mapping="packed", origin="pad")
+    zero = compiled("GAN_Deconv3", mapping="packed", origin="0")
+    pad = compiled("GAN_Deconv3", mapping="packed", origin="pad")
     assert [p.crossbars["GAN_Deconv3"].row_bands for p in (zero, pad)] == [9, 4]
     assert [_rounds(p) for p in (zero, pad)] == [16, 25]
     for kernel, stride, dilation, pad_ in itertools.product((1, 3, 4, 5), (1, 2, 3, 5), (1, 2), range(4)):
@@ -234,7 +234,7 @@ def _problem(kernel: int, stride: int, pad: int, size: int, output: int) -> Prob
     return Problem(pixels, (kernel,), (stride,), (size,), (output,))
 
 
-def _compiled(name: str, **options: Any) -> Program:
+def compiled(name: str, **options: Any) -> Program:
     model = models.load(name)
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     return redc.compile(model, calibrate={"x": np.ones(shape, np.float32)}, **options)
