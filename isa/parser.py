@@ -100,14 +100,16 @@ class _Builder:
         self._late = False  # was a directive behind code, or code outside of a layer, reported?
 
     def add(self, statement: Statement) -> None:
-        if self._first and not (isinstance(statement, Directive) and statement.word == ".isa"):
+        headless = self._first and not (isinstance(statement, Directive) and statement.word == ".isa")
+        if headless:
             self._report.error(statement.span, "a program starts with its version", f"write .isa {VERSION}")
         self._first = False
         if isinstance(statement, Directive):
             self._add_directive(statement)
             return
         if not self._bodies:
-            self._report.error(statement.span, "code stands in a layer", 'start one with .layer "name"')
+            if not headless:
+                self._report.error(statement.span, "code stands in a layer", 'start one with .layer "name"')
             self._bodies.append([])  # said once
             self._late = True
         if isinstance(statement, Instruction):
@@ -128,8 +130,10 @@ class _Builder:
         self._bodies[-1].append(Loop(head.variable, head.first, head.last, tuple(body), head.span))
 
     def _end_layer(self) -> None:
-        for head in self._heads:
-            self._report.error(head.span, "this loop has no `end`")
+        if self._heads:
+            inner = len(self._heads) - 1
+            which = f"this loop and {inner} inside have" if inner else "this loop has"
+            self._report.error(self._heads[0].span, f"{which} no `end`")
         self._heads.clear()
         if self._bodies and self._layers:
             self._layers[-1] = replace(self._layers[-1], body=tuple(self._bodies[0]))

@@ -35,6 +35,9 @@ def errors(text: str) -> list[str]:
         ("flatten", "reshape %f", "reshap %f", "unknown instruction reshap"),
         ("gemm", "store", "stoer", "unknown instruction stoer"),
         ("gemm", ".layer", ";", "code stands in a layer"),
+        ("deconv_2x2", "  end\nend\n", "", "this loop and 1 inside have no `end`"),
+        ("deconv_2x2", "  end\nend\n", "end\n", "this loop has no `end`"),
+        ("deconv_2x2", ".isa    1", "fire @k", "a program starts with its version"),
         ("gemm", ".isa    1", '.isa    1\n.layer "early"', ".target stands before the first .layer"),
     ],
 )  # fmt: skip
