@@ -1,8 +1,10 @@
-"""Models to try redc on: a zoo of small trained networks, and builders of the RED paper's layers.
+"""Models to try redc on: a zoo of small trained networks, and builders of the RED paper's layers
+and of the networks they come from.
 
     models.names()                          # all of them
     models.load("dcgan_face64")             # an onnx.ModelProto; case does not matter
-    models.load("FCN_Deconv2@700x700")      # a builder, its input resized: NAME@HxW
+    models.load("FCN_Deconv2@700x700")      # a layer, its input resized: NAME@HxW
+    models.load("DCGAN")                    # a whole generator
 
 `names`, `describe` and `default_shapes` read no model and import neither onnx nor numpy.
 """
@@ -49,7 +51,7 @@ def describe() -> tuple[Entry, ...]:
 
 
 def load(name: str) -> onnx.ModelProto:
-    """The model `name`, or, for a builder, `name@HxW` with another input size.
+    """The model `name`, or, for a layer of the RED paper, `name@HxW` with another input size.
 
     Raises UnknownModel.
     """
@@ -58,6 +60,10 @@ def load(name: str) -> onnx.ModelProto:
         import onnx
 
         return onnx.load(ZOO / f"{entry.name}.onnx")
+    if not entry.resizable:
+        from models.networks import build as build_network
+
+        return build_network(entry.name)
     from models.builders import build
 
     return build(entry.name, size)
@@ -108,8 +114,9 @@ def _resolve(name: str) -> tuple[Entry, tuple[int, ...] | None]:
         raise UnknownModel(name, tuple(known[key].name for key in close))
     if not at:
         return entry, None
-    if entry.kind == "zoo":
-        raise UnknownModel(name, (entry.name,), "only a builder's input can be resized")
+    if not entry.resizable:
+        reason = "only the input of a layer of the RED paper can be resized"
+        raise UnknownModel(name, (entry.name,), reason)
     rank = len(entry.inputs["x"]) - 2
     parts = suffix.lower().split("x")
     if len(parts) != rank or not all(part.isdecimal() and int(part) > 0 for part in parts):

@@ -23,7 +23,7 @@ Inputs = Literal["normal", "rectified normal", "recorded"]
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One model.  `inputs` maps the name of each input to its shape, open axes set to a default;
-    `open_inputs` names those whose shape the file leaves open."""
+    `open_inputs` names those whose shape the file leaves open; a `resizable` one takes NAME@HxW."""
 
     name: str
     kind: Literal["zoo", "builder"]
@@ -33,6 +33,7 @@ class Entry:
     inputs: Mapping[str, tuple[int, ...]]
     drawn: Inputs
     open_inputs: frozenset[str] = field(default=frozenset())
+    resizable: bool = False
 
 
 _ZOO = (
@@ -77,6 +78,56 @@ _ZOO = (
 )
 
 
+def _generator(name: str, what: str, source: str, code: int) -> Entry:
+    return Entry(
+        name=name,
+        kind="builder",
+        what=f"{what}, seeded normal weights",
+        source=source,
+        licence="Apache-2.0",
+        inputs={"z": (1, code)},
+        drawn="normal",
+        open_inputs=frozenset({"z"}),
+    )
+
+
+_NETWORKS = (
+    _generator(
+        "DCGAN",
+        "DCGAN generator, z[N,100] to image[N,3,64,64]: Gemm, 4 ConvTranspose k5x5 s2x2",
+        "Radford et al., ICLR 2016",
+        100,
+    ),
+    _generator(
+        "Improved_GAN",
+        "Improved GAN generator, z[N,100] to image[N,3,32,32]: Gemm, 3 ConvTranspose k5x5 s2x2",
+        "Salimans et al., NeurIPS 2016",
+        100,
+    ),
+    *(
+        _generator(
+            f"SNGAN_{size}",
+            f"SNGAN generator, z[N,128] to image[N,3,{size},{size}]: Gemm, 3 ConvTranspose k4x4 s2x2, Conv",
+            "Miyato et al., ICLR 2018, table 3",
+            128,
+        )
+        for size in (32, 48)
+    ),
+    Entry(
+        name="FCN8s_upsampling",
+        kind="builder",
+        what="upsampling path of voc-fcn8s, scores of 16x16, 34x34, 70x70 to 500x500: 3 ConvTranspose, "
+        "2 Add, bilinear weights",
+        source="Long et al., CVPR 2015",
+        licence="Apache-2.0",
+        inputs={
+            "score_fr": (1, 21, 16, 16), "score_pool4c": (1, 21, 34, 34), "score_pool3c": (1, 21, 70, 70)
+        },
+        drawn="normal",
+    ),
+)  # fmt: skip
+
+
 @cache
 def red_layers() -> tuple[Mapping[str, Any], ...]:
     """The rows of red_layers.json: the layer table of the RED paper."""
@@ -86,8 +137,8 @@ def red_layers() -> tuple[Mapping[str, Any], ...]:
 
 @cache
 def entries() -> tuple[Entry, ...]:
-    """Every model, the zoo first."""
-    return _ZOO + tuple(_built(row) for row in red_layers())
+    """Every model: the zoo, the layers of the RED paper, the networks they come from."""
+    return _ZOO + tuple(_built(row) for row in red_layers()) + _NETWORKS
 
 
 def _built(row: Mapping[str, Any]) -> Entry:
@@ -105,4 +156,5 @@ def _built(row: Mapping[str, Any]) -> Entry:
         licence="Apache-2.0",
         inputs={"x": (1, row["c"], *row["in"])},
         drawn="normal" if bilinear else "rectified normal",
+        resizable=True,
     )

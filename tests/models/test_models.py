@@ -16,9 +16,11 @@ from onnx import numpy_helper
 import models
 from models.builders import bilinear, build
 from models.catalogue import ZOO, red_layers
+from models.networks import NETWORKS
 
 ROWS = {row["name"]: row for row in red_layers()}
 BUILDERS = [entry.name for entry in models.describe() if entry.kind == "builder"]
+LAYERS = [entry.name for entry in models.describe() if entry.resizable]
 STORED = [entry.name for entry in models.describe() if entry.kind == "zoo"]
 
 
@@ -32,12 +34,13 @@ def weights(model: onnx.ModelProto) -> np.ndarray[Any, Any]:
 
 def test_the_zoo_and_the_layer_table_are_listed() -> None:
     assert STORED == ["dcgan_face64", "fcn8s_upscore2", "fcn8s_upscore8", "ppocrv4_db_head"]
-    assert list(ROWS) == BUILDERS
+    assert list(ROWS) == LAYERS
+    assert [*LAYERS, *NETWORKS] == BUILDERS
     assert models.names() == (*STORED, *BUILDERS)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_a_builder_has_the_shapes_of_its_row(name: str) -> None:
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_has_the_shapes_of_its_row(name: str) -> None:
     row = ROWS[name]
     model = models.load(name)
     runner = session(model)
@@ -85,6 +88,36 @@ def test_a_builder_refuses_a_size_that_is_none(size: tuple[int, ...]) -> None:
         build("FCN_Deconv1", size)
 
 
+@pytest.mark.parametrize(
+    ("network", "node", "layer"),
+    [
+        ("DCGAN", "up2", "GAN_Deconv1"),
+        ("Improved_GAN", "up1", "GAN_Deconv2"),
+        ("SNGAN_32", "up1", "GAN_Deconv3"),
+        ("SNGAN_48", "up1", "GAN_Deconv4"),
+        ("FCN8s_upsampling", "upscore2", "FCN_Deconv1"),
+    ],
+)
+def test_a_network_holds_the_layer_that_the_paper_takes_from_it(network: str, node: str, layer: str) -> None:
+    model, row = models.load(network), ROWS[layer]
+    onnx.checker.check_model(model)
+    found = next(n for n in model.graph.node if n.name == node)
+    held = {a.name: list(a.ints) for a in found.attribute}
+    assert held["strides"] == row["stride"]
+    assert held["pads"] == row["pads"]
+    assert held.get("output_padding", [0, 0]) == row["output_padding"]
+    weight = next(w for w in model.graph.initializer if w.name == found.input[1])
+    assert list(weight.dims) == [row["c"], row["m"], *row["kernel"]]
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("Improved_GAN", 0.1, 0.6), ("SNGAN_32", 0.1, 0.6)])
+def test_a_generators_activations_keep_their_size(name: str, low: float, high: float) -> None:
+    drawn = models.samples(name, 4, 0)
+    assert drawn is not None
+    (image,) = session(models.load(name)).run(None, drawn)
+    assert low < image.std() < high
+
+
 @pytest.mark.parametrize("name", models.names())
 def test_names_resolve_whatever_their_case(name: str) -> None:
     assert models.load(name.upper()).graph.name == models.load(name.lower()).graph.name
@@ -93,10 +126,11 @@ def test_names_resolve_whatever_their_case(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("dcgan_face", "no model is called 'dcgan_face'; did you mean dcgan_face64?"),
+        ("dcgan_face", "no model is called 'dcgan_face'; did you mean dcgan_face64"),
         ("FCN_Deconv2@70", "a size is written as in FCN_Deconv2@32x32"),
         ("FCN_Deconv2@0x7", "a size is written as in FCN_Deconv2@32x32"),
-        ("dcgan_face64@8x8", "only a builder's input can be resized"),
+        ("dcgan_face64@8x8", "only the input of a layer of the RED paper can be resized"),
+        ("DCGAN@8x8", "only the input of a layer of the RED paper can be resized"),
         ("", "no model is called ''"),
         ("../zoo/dcgan_face64", "no model is called"),
     ],
