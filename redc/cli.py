@@ -17,7 +17,7 @@ INTERRUPTED = 130
 MAPPINGS = ("pixel-wise", "packed", "zero-padding", "padding-free")
 MERGES = ("digital", "analog")
 ORIGINS = ("auto", "0", "pad")
-PASSES = ("import", "fold", "fuse", "quantise", "decompose", "schedule", "place", "allocate")
+PASSES = ("import", "fold", "fuse", "absorb", "quantise", "decompose", "schedule", "place", "allocate")
 
 EPILOG = """\
 examples:
@@ -195,8 +195,12 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         "--origin", choices=ORIGINS, default="auto",
         help="packed: blocks start at 0, at -pad, or where rounds x arrays is least (default: %(default)s)",
     )  # fmt: skip
-    group.add_argument("--weight-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
-    group.add_argument("--input-bits", metavar="B", type=bits, default=8, help="2 to 16 (default: 8)")
+    group.add_argument(
+        "--weight-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
+    )
+    group.add_argument(
+        "--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
+    )
     group.add_argument(
         "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
         help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",

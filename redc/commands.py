@@ -264,8 +264,8 @@ DEFAULTS = {
     "fold": 1,
     "merge": "digital",
     "origin": "auto",
-    "weight_bits": 8,
-    "input_bits": 8,
+    "weight_bits": None,
+    "input_bits": None,
 }
 """The options of compiling that have a default, and nothing to read or convert."""
 

@@ -50,8 +50,8 @@ def compile(
     target: str | Path | Target = "red-65nm",
     mapping: str = "pixel-wise",
     fold: int = 1,
-    weight_bits: int = 8,
-    input_bits: int = 8,
+    weight_bits: int | None = None,
+    input_bits: int | None = None,
     merge: Merge = "digital",
     origin: Origin = "auto",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -63,6 +63,8 @@ def compile(
     model        a path, a name of the zoo or of a builder, or a ModelProto
     fold, merge  pixel-wise: how kernel pixels share arrays and bit lines
     origin       packed: where blocks start
+    weight_bits, input_bits
+                 2 to 16; None: 8, or what a model that arrives quantised has
     shapes       shapes of inputs that the model leaves open
     calibrate    samples by input name, axis 0 counting samples; without them the model's known
                  samples, else a standard normal distribution (and a warning, AssumedInputs)

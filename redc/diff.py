@@ -23,7 +23,7 @@ from isa.program import Program
 from redc.diff_layers import Comparison, arrays_of
 from redc.diff_report import Closeness, LayerRow, Mismatch, OutputRow, Report
 from redc.errors import UserError
-from redc.oracle import Network, run_model
+from redc.oracle import Network, real, run_model
 
 if TYPE_CHECKING:
     import onnx
@@ -267,7 +267,8 @@ def _float_run(network: Network, program: Program, inputs: Mapping[str, Array]) 
     values: dict[str, Array] = dict(feeds)
     values.update(run_model(network.model, network.exposing(made), feeds))
     network.shapes.update((name, value.shape) for name, value in values.items())
-    return values
+    codes = {name: network.codes(name) for name in values}
+    return {n: real(value, given) if (given := codes[n]) else value for n, value in values.items()}
 
 
 def _mapping(program: Program) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from redc.frontend.constants import F64, FOLDED, Constants, integers
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Rejected
-from redc.ir.graph import Graph, Op, ReshapeOp, Tensor
+from redc.ir.graph import Codes, Graph, Op, ReshapeOp, Tensor
 
 
 def channel_axis(rank: int) -> int:
@@ -27,6 +27,8 @@ class Builder:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._ops: list[Op] = []
         self._views: dict[tuple[str, tuple[int, ...], int], Tensor] = {}
+        self.whole: set[str] = set()
+        """Tensors of an integer type.  With given codes their value here is the real one."""
         self._op_names: set[str] = set()
         onnx_names = {name for node in source.nodes for name in (*node.inputs, *node.outputs)}
         self._tensor_names = {*onnx_names, *inputs, *source.initializers}
@@ -109,14 +111,21 @@ class Builder:
         """A name no other operator has: the node's own, or made of operator and output."""
         return self._fresh(node.name or f"{node.op}_{node.label}", self._op_names)
 
-    def add(self, op: Op, shape: tuple[int, ...], axis: int) -> None:
-        """Append `op`, whose output has this shape and channel axis."""
+    def add(self, op: Op, shape: tuple[int, ...], axis: int, given: Codes | None = None) -> None:
+        """Append `op`, whose output has this shape and channel axis, and perhaps `given` codes.
+
+        What only moves values keeps the codes and the type of its input.
+        """
         if not shape:
             raise Rejected("its output is a scalar; a tensor needs an axis of channels", tensor=op.output)
         if any(size < 1 for size in shape):
             raise Rejected(f"its output has the shape {shape}: no elements", tensor=op.output)
         self._ops.append(op)
-        self._define(Tensor(op.output, shape, axis))
+        if isinstance(op, ReshapeOp):
+            given = given or self._tensors[op.input].given
+            if op.input in self.whole and op.op != "DequantizeLinear":
+                self.whole.add(op.output)
+        self._define(Tensor(op.output, shape, axis, given))
 
     def view(self, tensor: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
         """The values of `tensor` under another shape or channel axis; itself if it fits."""
@@ -133,6 +142,10 @@ class Builder:
             )
             self._views[key] = self._tensors[name]
         return self._views[key]
+
+    def fresh_tensor(self, name: str) -> str:
+        """A tensor's name that is not taken, made of `name`."""
+        return self._fresh(name, self._tensor_names)
 
     def along(self, tensor: Tensor, axis: int) -> Tensor:
         """`tensor` with its channels on `axis`."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from redc.frontend.encoded import Encoded, encoded, quantised
 from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
 from redc.frontend.views import flattened, reshaped, squeezed, unsqueezed
@@ -31,6 +32,8 @@ class Constants:
     def __init__(self, initializers: Mapping[str, onnx.TensorProto]) -> None:
         self._initializers = initializers
         self._values: dict[str, Array] = {}
+        self.encoded: dict[str, Encoded] = {}
+        """What came out of a DequantizeLinear, as the integers it went in as."""
 
     def __contains__(self, tensor: object) -> bool:
         return tensor in self._values or tensor in self._initializers
@@ -72,10 +75,34 @@ class Constants:
             value: Array = np.array(shape, dtype=np.int64)[_span(node, len(shape))]
         elif node.operator == "Constant":
             value = _constant(node)
+        elif node.op == "DequantizeLinear":
+            kept = encoded(*self._quantiser(node))
+            value = (kept.codes.astype(np.float32) * kept.scale.astype(np.float32)).astype(np.float32)
+            self.encoded[node.outputs[0]] = kept
+        elif node.op == "QuantizeLinear":
+            values, scale, zero, axis, block = self._quantiser(node)
+            value = quantised(values, scale, np.zeros((), np.uint8) if zero is None else zero, axis, block)
         else:
             value = FOLDED[node.operator](node, [self[name] for name in node.inputs if name])
+            if node.inputs[0] in self.encoded and node.operator in MOVES:
+                rest = [self[name] for name in node.inputs[1:] if name]
+                self.encoded[node.outputs[0]] = self.encoded[node.inputs[0]].map(
+                    lambda values: FOLDED[node.operator](node, [values, *rest])
+                )
         self._values[node.outputs[0]] = value
         return True
+
+    def _quantiser(self, node: Node) -> tuple[Array, Array, Array | None, int, int]:
+        """Values, scale, zero point, axis and block size of a (De)QuantizeLinear of constants."""
+        zero = self[node.input(2)] if node.input(2) else None
+        named = node.attributes
+        return (
+            self[node.inputs[0]],
+            self[node.inputs[1]],
+            zero,
+            named.get("axis", 1),
+            named.get("block_size", 0),
+        )
 
 
 def read_tensor(tensor: onnx.TensorProto, name: str) -> Array:
@@ -164,9 +191,13 @@ FOLDED: Mapping[str, Callable[[Node, Sequence[Array]], Array]] = {
 }
 """What is computed here, where every input is constant."""
 
+MOVES = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
+"""Those that only move values about."""
+
 
 def folds(node: Node, constants: Container[str]) -> bool:
     """Whether the node's output depends on no input's values, given the names of `constants`."""
     if node.operator in ("Constant", "Shape"):
         return True
-    return node.operator in FOLDED and all(name in constants for name in node.inputs if name)
+    folded = node.operator in FOLDED or node.op in ("QuantizeLinear", "DequantizeLinear")
+    return folded and all(name in constants for name in node.inputs if name)

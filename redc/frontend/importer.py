@@ -13,6 +13,15 @@ from redc.frontend.crossbars import import_conv, import_conv_transpose, import_g
 from redc.frontend.elementwise import import_activation, import_add, import_batch_normalization
 from redc.frontend.inputs import input_shapes
 from redc.frontend.nodes import Node, Source, read_source
+from redc.frontend.quantised import (
+    import_cast,
+    import_conv_integer,
+    import_dequantize,
+    import_matmul_integer,
+    import_qlinear_conv,
+    import_qlinear_matmul,
+    import_quantize,
+)
 from redc.frontend.rejected import Rejected
 from redc.frontend.reshapes import (
     import_dropout,
@@ -49,8 +58,26 @@ IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
     "Unsqueeze": import_unsqueeze,
     "Identity": import_identity,
     "Dropout": import_dropout,
+    "QuantizeLinear": import_quantize,
+    "DequantizeLinear": import_dequantize,
+    "com.microsoft.QuantizeLinear": import_quantize,
+    "com.microsoft.DequantizeLinear": import_dequantize,
+    "QLinearConv": import_qlinear_conv,
+    "QLinearMatMul": import_qlinear_matmul,
+    "ConvInteger": import_conv_integer,
+    "MatMulInteger": import_matmul_integer,
+    "Cast": import_cast,
 }
 """Every operator the accelerator runs.  Constant and what only feeds shapes is folded away."""
+
+ON_INTEGERS = frozenset(
+    [
+        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"),
+        *("Cast", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
+        *("DequantizeLinear", "com.microsoft.DequantizeLinear"),
+    ]
+)
+"""Those that may read a tensor of an integer type."""
 
 
 def import_graph(
@@ -109,6 +136,11 @@ def _import_node(build: Builder, node: Node, lost: set[str]) -> bool:
         return False
     if build.constants.evaluate(node, build.shapes):
         return True
+    whole = build.whole.intersection(node.inputs)
+    if whole and node.operator not in ON_INTEGERS:
+        raise Rejected(
+            "it computes with integers", tensor=min(whole), hint="put a DequantizeLinear before it"
+        )
     IMPORTERS[node.operator](build, node)
     return True
 
@@ -139,8 +171,6 @@ def _reject_unsupported(source: Source) -> None:
     )
     count = "1 node has an operator" if len(nodes) == 1 else f"{len(nodes)} nodes have operators"
     hint = f"supported are {', '.join(IMPORTERS)}, and Constant and what only computes shapes"
-    if any("QuantizeLinear" in operator for operator in by_operator):
-        hint = f"models that arrive quantised are not supported yet: give the float model; {hint}"
     raise UserError(f"{count} that the accelerator does not run:{lines}", place=source.title, hint=hint)
 
 

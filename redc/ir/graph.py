@@ -52,11 +52,13 @@ class Tensor:
     """An ONNX tensor: static shape, and the axis that lies last in the accelerator's buffers.
 
     `axis` is 1 for images (N, C, spatial...), the last axis where MatMul works on it.
+    `given` are the codes that a model which arrives quantised gives it; nothing may change them.
     """
 
     name: str
     shape: tuple[int, ...]
     axis: int
+    given: Codes | None = None
     codes: Codes | None = None
     buffer: str | None = None
 
@@ -109,6 +111,19 @@ class Requantise:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class GivenWeight:
+    """The weight of a model that arrives quantised: real = scale * codes, taken as it is.
+
+    `codes` are integers as `CrossbarOp.weight`, less their zero point; `scale` (M,) is float64;
+    `bits` are those of the file's type (codes less a zero point may need more).
+    """
+
+    codes: Array
+    scale: F64
+    bits: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class CrossbarOp:
     """ConvTranspose, Conv, Gemm or MatMul with constant weights: y = act(x * W + b).
 
@@ -132,6 +147,7 @@ class CrossbarOp:
     pads: tuple[int, ...] = ()
     activation: Activation | None = None
     nodes: tuple[str, ...] = ()
+    given: GivenWeight | None = None
     # filled by passes, in this order:
     weight_codes: Array | None = None  # int, as `weight`
     weight_bits: int | None = None

@@ -28,6 +28,8 @@ def _tensor(tensor: Tensor) -> str:
     text = f"{tensor.name} [{', '.join(map(str, tensor.shape))}] axis {tensor.axis}"
     if tensor.codes:
         text += f" {_codes(tensor.codes)}"
+    elif tensor.given:
+        text += f" given {_codes(tensor.given)}"
     return text + (f" in %{tensor.buffer}" if tensor.buffer else "")
 
 

@@ -74,6 +74,7 @@ def _check_tensor(tensor: Tensor) -> None:
     if codes is not None:
         _need(math.isfinite(codes.scale) and codes.scale > 0, where, f"scale {codes.scale}")
         _need(codes.low <= codes.zero <= codes.high, where, f"zero point {codes.zero} is no code")
+        _need(tensor.given in (None, codes), where, "its codes are not those that the model gives")
 
 
 # ---------------------------------------------------------------- operators
@@ -112,7 +113,7 @@ def _check_weight_codes(op: CrossbarOp) -> None:
     _need(
         codes.dtype.kind == "i" and codes.shape == op.weight.shape, op, "weight codes do not fit the weight"
     )
-    bound = (1 << (bits - 1)) - 1
+    bound = (1 << (bits - 1)) - 1  # the lowest code has no place on a differential pair
     largest = max(abs(int(codes.min())), abs(int(codes.max())))
     _need(largest <= bound, op, f"weight code {largest} exceeds {bits} bits (at most {bound})")
 

@@ -6,7 +6,8 @@ codes.  It reads no weight, bias or scale of the program's data, and shares no c
 importer, the passes, the mappings or the backend.
 """
 
+from redc.oracle.given import real
 from redc.oracle.layer import Expected, LayerText, Oracle
 from redc.oracle.network import Network, OracleError, describe, run_model
 
-__all__ = ["Expected", "LayerText", "Network", "Oracle", "OracleError", "describe", "run_model"]
+__all__ = ["Expected", "LayerText", "Network", "Oracle", "OracleError", "describe", "real", "run_model"]

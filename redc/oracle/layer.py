@@ -20,6 +20,7 @@ import numpy.typing as npt
 import onnx
 
 from isa.program import Buffer
+from redc.oracle.given import Given, kind, read_codes
 from redc.oracle.multiply import Window, convolve, deconvolve
 from redc.oracle.network import Chain, Network, OracleError, attributes, describe
 from redc.oracle.weights import Quantised, fold, quantise
@@ -76,6 +77,8 @@ class Oracle:
         """
         chain = self.network.chain(layer.tensor)
         self._check_source(chain, layer)
+        _check_codes(read_codes(self.network, chain.operator), layer.source)
+        _check_codes(chain.given, layer.result)
         scale_x, scale_y = _scale(layer.source), _scale(layer.result)
         weights = quantise(fold(self.network, chain), layer.weight_bits, scale_x)
         x = np.moveaxis(codes.astype(np.int64), -1, layer.source.axis) - layer.source.zero
@@ -97,6 +100,8 @@ class Oracle:
             step = scale_x * weights.scale
             return _by_function(function.op_type, last, step, layer.result)
         factor = (scale_x * weights.scale / scale_y).astype(np.float32)
+        if weights.given:  # in float32, as onnxruntime's integer kernels do it
+            factor = np.float32(scale_x) * weights.scale.astype(np.float32) / np.float32(scale_y)
         exact = self._requantised(function, last, factor, layer.result)
         return Expected(last, exact, exact, exact)
 
@@ -140,11 +145,11 @@ class Oracle:
 
 def _accumulate(node: onnx.NodeProto, x: Int64, weights: Quantised) -> Int64:
     """The operator on integers, bias added; channels last, whatever the operator's own layout."""
-    if node.op_type in ("Gemm", "MatMul"):
+    if kind(node) in ("Gemm", "MatMul"):
         columns = x.reshape(1, -1, x.shape[-1]).swapaxes(1, 2)
         window = Window((1,), (1,), (0,), columns.shape[2:])
         product = convolve(columns, weights.weight[..., None], window)
-    elif node.op_type == "ConvTranspose":
+    elif kind(node) == "ConvTranspose":
         window = conv_transpose_window(node, x.shape[2:], weights.weight.shape[3:])
         product = deconvolve(x, weights.weight, window)
     else:
@@ -181,9 +186,16 @@ def _scale(buffer: Buffer) -> float:
     return buffer.scale
 
 
+def _check_codes(given: Given | None, buffer: Buffer) -> None:
+    """A buffer of a tensor that the file gives codes must have those."""
+    held = Given(_scale(buffer), buffer.zero, buffer.type.low, buffer.type.high)
+    if given is not None and given != held:
+        raise OracleError(f"buffer %{buffer.name} has the codes {held}, the file says {given}")
+
+
 def _check_batch_normalization(chain: Chain, rank: int) -> None:
     """BatchNormalization works on axis 1, the channels of a MatMul on the last."""
-    if chain.operator.op_type == "MatMul" and rank != 2:
+    if kind(chain.operator) == "MatMul" and rank != 2:
         for node in chain.affine:
             if node.op_type == "BatchNormalization":
                 raise OracleError(f"{describe(node)} does not work on the channels of the MatMul")

@@ -14,13 +14,26 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
+
+from redc.oracle.given import Given, made_codes, weight_input
 
 Array = npt.NDArray[Any]
 
-CROSSBAR = ("ConvTranspose", "Conv", "Gemm", "MatMul")
+CROSSBAR = (
+    "ConvTranspose",
+    "Conv",
+    "Gemm",
+    "MatMul",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+)
 ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid")
 NO_OPS = ("Identity", "Dropout")
 RESHAPES = (*NO_OPS, "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 
 
 class OracleError(Exception):
@@ -31,13 +44,15 @@ class OracleError(Exception):
 class Chain:
     """One crossbar operator of the model and what follows it up to a layer's tensor.
 
-    `affine` are the BatchNormalization and constant Add nodes in graph order, `activation`
-    the node that ends the layer, if any.
+    `affine` are the BatchNormalization and constant Add nodes in graph order (and a
+    DequantizeLinear of an integer operator's sums), `activation` the node that ends the layer, if
+    any; `given` are the codes that the file gives its tensor.
     """
 
     operator: onnx.NodeProto
     affine: tuple[onnx.NodeProto, ...]
     activation: onnx.NodeProto | None
+    given: Given | None = None
 
 
 class Network:
@@ -100,7 +115,7 @@ class Network:
             passed.append(node)
             if node.op_type == "Add" and (variable := self._variable_addend(node)) is not None:
                 at = variable
-            elif node.op_type in (*RESHAPES, *ACTIVATIONS, "BatchNormalization"):
+            elif node.op_type in (*RESHAPES, *QUANTISERS, *ACTIVATIONS, "Cast", "BatchNormalization"):
                 at = node.input[0]
             else:
                 raise _no_layer(node, tensor)
@@ -110,27 +125,41 @@ class Network:
         activation: onnx.NodeProto | None = None
         own: tuple[int, ...] | None = None  # the operator's shape, once a reshape asks
         changed = False
+        given = made_codes(self, node)
+        held = given is not None or activation is None  # false: a function of codes not rounded yet
         for after in reversed(passed):
-            if after.op_type in RESHAPES:
+            if after.op_type in QUANTISERS or after.op_type == "Cast":
+                codes = made_codes(self, after)
+                if after.op_type == "QuantizeLinear" and codes and given in (None, codes):
+                    given, held = codes, True
+                elif codes is None and given is None and not changed and activation is None:
+                    affine += [after] if after.op_type == "DequantizeLinear" else []
+                elif codes is None or codes != given:
+                    raise _no_layer(after, tensor)
+            elif after.op_type in RESHAPES:
                 if after.op_type not in NO_OPS:
                     own = own or self.shapes.get(after.input[0])
                     changed = own is None or self.shapes.get(after.output[0]) != own
-            elif after.op_type in ACTIVATIONS and activation is None:
-                activation = after
-            elif after.op_type not in ACTIVATIONS and activation is None and not changed:
+            elif (
+                after.op_type in ACTIVATIONS
+                and activation is None
+                and (given is None or after.op_type in ("Relu", "Clip"))
+            ):
+                activation, held = after, given is None
+            elif after.op_type not in ACTIVATIONS and activation is None and given is None and not changed:
                 affine.append(after)
             else:
                 raise _no_layer(after, tensor)
-        if changed:
+        if changed or not held:
             raise _no_layer(passed[0], tensor)
-        return Chain(node, tuple(affine), activation)
+        return Chain(node, tuple(affine), activation, given)
 
     def is_crossbar(self, node: onnx.NodeProto) -> bool:
-        """True for an operator of the four kinds whose weight is a constant."""
+        """True for an operator of these kinds whose weight is a constant."""
         return (
             node.op_type in CROSSBAR
             and node.domain in ("", "ai.onnx")
-            and self.constant(node.input[1]) is not None
+            and self.constant(node.input[weight_input(node)]) is not None
             and self.constant(node.input[0]) is None
         )
 
@@ -157,12 +186,28 @@ class Network:
                 yield node
 
     def root(self, tensor: str) -> str:
-        """The tensor with the same values in the same order that is nearest to the inputs."""
+        """The tensor with the same values in the same order that is nearest to the inputs.
+
+        Rounding to codes counts for nothing here: whether codes are right is asked elsewhere.
+        """
         node = self.maker(tensor)
-        while node is not None and node.op_type in RESHAPES and node.output[0] == tensor:
+        while node is not None and self.moves(node) and node.output[0] == tensor:
             tensor = node.input[0]
             node = self.maker(tensor)
         return tensor
+
+    def moves(self, node: onnx.NodeProto) -> bool:
+        """Whether the node leaves the values alone, or only rounds them to codes."""
+        return node.op_type in (*RESHAPES, *QUANTISERS)
+
+    def codes(self, tensor: str) -> Given | None:
+        """The codes of `tensor` where it is one of integers that stand for real numbers."""
+        node = self.maker(tensor)
+        while node is not None and node.op_type in RESHAPES:
+            node = self.maker(node.input[0])
+        if node is None or node.op_type == "DequantizeLinear":
+            return None
+        return made_codes(self, node)
 
     def _variable_addend(self, node: onnx.NodeProto) -> str | None:
         left, right = str(node.input[0]), str(node.input[1])
@@ -205,9 +250,14 @@ def run_model(model: onnx.ModelProto, graph: onnx.GraphProto, feeds: Mapping[str
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised: once is enough
     options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(
-        whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    content = whole.SerializeToString()
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except NotImplemented_:
+        # With that option its layout optimiser makes an NHWC QLinearConv of signed inputs and unsigned
+        # weights, for which it has no kernel.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [value.name for value in graph.output]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 

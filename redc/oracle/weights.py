@@ -8,6 +8,9 @@ of the specification, for the compiler must arrive at the same integers:
     scale       s_w[m] = float32(max |W'[m]| / (2^(bits-1) - 1)), float32(2^-16) for a zero channel
     weights     W_q = clip(rint(W' / s_w[m]), -(2^(bits-1) - 1), 2^(bits-1) - 1)
     bias        b_q = rint(b' / (s_x * s_w[m]))
+
+Weights that the file holds as integers are those integers, s_w the file's scale (times f, where a
+BatchNormalization follows); a bias whose integers are on the scale s_x * s_w stays those integers.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from redc.oracle.given import bias_input, given_bias, given_weight, kind, read_codes, weight_input
 from redc.oracle.network import Chain, Network, OracleError, attributes, describe, float64
 
 F64 = npt.NDArray[np.float64]
@@ -27,26 +31,36 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Folded:
-    """W' of shape (G, C/G, M/G, *kernel) and b' of shape (M,), in real numbers."""
+    """W' of shape (G, C/G, M/G, *kernel) and b' of shape (M,), in real numbers.
+
+    `codes` and `scale` (M,) are the file's own where it holds the weight as integers.
+    """
 
     weight: F64
     bias: F64
+    codes: Int64 | None = None
+    scale: F64 | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Quantised:
-    """Integers: weight as `Folded.weight`, bias (M,); `scale` (M,) is float64 of float32 values."""
+    """Integers: weight as `Folded.weight`, bias (M,); `scale` (M,) is float64 of float32 values.
+
+    `given` says that the file holds the weight as integers.
+    """
 
     weight: Int64
     bias: Int64
     scale: F64
+    given: bool = False
 
 
 def fold(network: Network, chain: Chain) -> Folded:
     """Weights and bias of the operator with all that follows, short of the activation, folded in."""
-    weight, bias = _operator(network, chain.operator)
+    original = _operator(network, chain.operator)
+    weight, bias, step = original.weight, original.bias, original.scale
     groups, _, width = weight.shape[:3]
-    channel_axis_from_end = weight.ndim - 2 if chain.operator.op_type.startswith("Conv") else 1
+    channel_axis_from_end = weight.ndim - 2 if kind(chain.operator).startswith("Conv") else 1
     for node in chain.affine:
         if node.op_type == "BatchNormalization":
             gamma, beta, mean, variance = (_vector(network, node, i, bias.size) for i in range(1, 5))
@@ -57,16 +71,30 @@ def fold(network: Network, chain: Chain) -> Folded:
             bias = (bias - mean) * factor + beta
             shape = (groups, 1, width) + (1,) * (weight.ndim - 3)
             weight = weight * factor.reshape(shape)
+            step = step if step is None else step * factor
+        elif node.op_type == "DequantizeLinear":
+            factor = np.broadcast_to(float64(network.constant(node.input[1])).reshape(-1), bias.shape)
+            zero = float64(network.constant(node.input[2])).reshape(-1) if len(node.input) > 2 else 0.0
+            bias = bias * factor + -factor * zero
+            weight = weight * factor.reshape((groups, 1, width) + (1,) * (weight.ndim - 3))
+            step = step if step is None else step * factor
         else:
             constant = next(c for name in node.input if (c := network.constant(name)) is not None)
             bias = bias + _per_channel(constant, bias.size, channel_axis_from_end, describe(node))
-    return Folded(weight, bias)
+    if step is not None and (step <= 0).any():
+        raise OracleError(f"{describe(chain.operator)}: what follows turns its integers' signs")
+    return Folded(weight, bias, original.codes, step)
 
 
 def quantise(folded: Folded, bits: int, input_scale: float) -> Quantised:
     """The integers that a program of `bits`-bit weights holds for these weights."""
     groups, _, width = folded.weight.shape[:3]
     largest = (1 << (bits - 1)) - 1
+    if folded.codes is not None and folded.scale is not None:
+        if np.abs(folded.codes).max() > largest:
+            raise OracleError(f"the file's integer weights do not fit {bits} bits on a differential pair")
+        given_bias = np.rint(folded.bias / (input_scale * folded.scale)).astype(np.int64)
+        return Quantised(folded.codes, given_bias, folded.scale, given=True)
     others = (1, *range(3, folded.weight.ndim))
     peak = np.abs(folded.weight).max(axis=others, initial=0.0).reshape(-1)
     scale = (peak / largest).astype(np.float32)
@@ -77,39 +105,59 @@ def quantise(folded: Folded, bits: int, input_scale: float) -> Quantised:
     return Quantised(weight, bias, scale)
 
 
-def _operator(network: Network, node: onnx.NodeProto) -> tuple[F64, F64]:
+def _operator(network: Network, node: onnx.NodeProto) -> Folded:
     """The operator's own weight as (G, C/G, M/G, *kernel) and bias as (M,)."""
     named = attributes(node)
-    weight = float64(network.constant(node.input[1]))
     what = describe(node)
-    if node.op_type == "MatMul":
-        if weight.ndim != 2:
-            raise OracleError(f"{what}: a weight of rank {weight.ndim}, expected 2")
-        return weight[None], np.zeros(weight.shape[1])
-    if node.op_type == "Gemm":
-        if named.get("transA", 0):
-            raise OracleError(f"{what}: transA=1 makes rows of the input its channels")
-        weight = named.get("alpha", 1.0) * (weight.T if named.get("transB", 0) else weight)
-        bias = np.zeros(weight.shape[1])
-        if len(node.input) > 2 and node.input[2]:
-            added = _per_channel(_bias(network, node), bias.size, 1, what)
-            bias = bias + named.get("beta", 1.0) * added
-        return weight[None], bias
-    groups = int(named.get("group", 1))
-    if node.op_type == "ConvTranspose":
-        weight = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    if named.get("transA", 0):
+        raise OracleError(f"{what}: transA=1 makes rows of the input its channels")
+    alpha = named.get("alpha", 1.0) if kind(node) == "Gemm" else 1.0
+    given = given_weight(network, node) if alpha == 1.0 else None
+    if given is None:
+        codes = scale = None
+        weight = alpha * _arranged(float64(network.constant(node.input[weight_input(node)])), node)
     else:
-        weight = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:]).swapaxes(1, 2)
-    bias = np.zeros(groups * weight.shape[2])
-    if len(node.input) > 2 and node.input[2]:
-        bias = bias + float64(_bias(network, node))
-    return weight, bias
+        codes, steps = _arranged(given.codes, node), _arranged(given.scale, node)
+        weight = codes * steps
+        by_channel = np.moveaxis(steps, 1, 2).reshape(steps.shape[0] * steps.shape[2], -1)
+        if (by_channel != by_channel[:, :1]).any():
+            raise OracleError(f"{what}: its integer weights have several scales for one output channel")
+        scale = by_channel[:, 0]
+    bias = np.zeros(weight.shape[0] * weight.shape[2])
+    if bias_input(node):
+        beta = named.get("beta", 1.0) if kind(node) == "Gemm" else 1.0
+        added = _per_channel(_bias(network, node), bias.size, 1, what)
+        bias = bias + (beta * added if kind(node) == "Gemm" else added)
+        bias = _integer_bias(network, node, bias, scale) if beta == 1.0 else bias
+    return Folded(weight, bias, codes, scale)
+
+
+def _integer_bias(network: Network, node: onnx.NodeProto, bias: F64, scale: F64 | None) -> F64:
+    """A bias whose integers are on the accumulators' scale, to 1e-6, is those integers."""
+    given, read = given_bias(network, node), read_codes(network, node)
+    if given is None or read is None or scale is None:
+        return bias
+    step = read.scale * scale
+    same = (given[1] == 0) | (np.abs(given[1] - step) <= 1e-6 * step)
+    return np.where(same, given[0] * step, bias)
+
+
+def _arranged(weight: npt.NDArray[Any], node: onnx.NodeProto) -> npt.NDArray[Any]:
+    """A weight of ONNX's layout as (G, C/G, M/G, *kernel)."""
+    named = attributes(node)
+    if kind(node) in ("MatMul", "Gemm"):
+        if weight.ndim != 2:
+            raise OracleError(f"{describe(node)}: a weight of rank {weight.ndim}, expected 2")
+        return (weight.T if named.get("transB", 0) else weight)[None]
+    groups = int(named.get("group", 1))
+    split = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    return split if kind(node) == "ConvTranspose" else split.swapaxes(1, 2)
 
 
 def _bias(network: Network, node: onnx.NodeProto) -> npt.NDArray[Any]:
-    value = network.constant(node.input[2])
+    value = network.constant(bias_input(node))
     if value is None:
-        raise OracleError(f"{describe(node)}: its bias {node.input[2]!r} is no constant")
+        raise OracleError(f"{describe(node)}: its bias {bias_input(node)!r} is no constant")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from redc.ir.graph import Graph
+from redc.passes.absorb import absorb_quantisers
 from redc.passes.allocate import allocate_buffers
 from redc.passes.context import Context, Options
 from redc.passes.decompose import decompose_kernels
@@ -19,6 +20,7 @@ Pass = Callable[[Graph, Context], Graph]
 PASSES: tuple[tuple[str, Pass], ...] = (
     ("fold", lambda graph, context: fold_batchnorm_and_add(graph)),
     ("fuse", lambda graph, context: fuse_activations(graph)),
+    ("absorb", lambda graph, context: absorb_quantisers(graph)),
     ("quantise", quantise),
     ("decompose", decompose_kernels),
     ("schedule", schedule_rounds),

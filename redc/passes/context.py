@@ -17,12 +17,15 @@ ORIGINS = get_args(Origin)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The choices of `redc compile`.  All but the bits speak of ConvTranspose."""
+    """The choices of `redc compile`.  All but the bits speak of ConvTranspose.
+
+    Bits that nobody asked for are None: see `quantise`.
+    """
 
     mapping: str = "pixel-wise"
     fold: int = 1
-    weight_bits: int = 8
-    input_bits: int = 8
+    weight_bits: int | None = None
+    input_bits: int | None = None
     merge: Merge = "digital"
     origin: Origin = "auto"
 

@@ -13,7 +13,8 @@ from redc.passes.identity import remove_identities
 def fold_batchnorm_and_add(graph: Graph) -> Graph:
     """Fold BatchNormalization and Add of a constant into the crossbar operator before them.
 
-    Only where that operator feeds nothing else, is no graph output and has no activation yet;
+    Only where that operator feeds nothing else, is no graph output, has no activation and no given
+    codes yet;
     chains fold one by one, in graph order, in float64: W' = W * f, and b' = (b - mean) * f + beta
     or b' = b * f + c.  Identities in between go first (`remove_identities`).
     Pre: weights are not quantised yet.  Post: no VectorOp of one input that is not an activation
@@ -28,7 +29,7 @@ def fold_batchnorm_and_add(graph: Graph) -> Graph:
         if before is not None and isinstance(op, VectorOp) and graph.feeds_only(op.inputs[0], op):
             crossbar = ops[before]
             assert isinstance(crossbar, CrossbarOp)
-            if crossbar.activation is None:
+            if crossbar.activation is None and _may_fold(crossbar, op, graph):
                 ops[before] = _fold(crossbar, op)
                 gone.add(op.inputs[0])
                 at[op.output] = before
@@ -40,6 +41,13 @@ def fold_batchnorm_and_add(graph: Graph) -> Graph:
     return replace(graph, ops=tuple(ops), tensors=tensors)
 
 
+def _may_fold(crossbar: CrossbarOp, affine: VectorOp, graph: Graph) -> bool:
+    """Not past codes that the model gives; given weights can take a positive factor on their scale."""
+    if graph.tensors[crossbar.output].given is not None:
+        return False
+    return crossbar.given is None or bool((affine.factors[0] > 0).all())
+
+
 def _fold(crossbar: CrossbarOp, affine: VectorOp) -> CrossbarOp:
     width = crossbar.out_channels
     factor = np.broadcast_to(affine.factors[0], (width,))
@@ -48,8 +56,10 @@ def _fold(crossbar: CrossbarOp, affine: VectorOp) -> CrossbarOp:
         bias = (crossbar.bias - affine.normalisation.mean) * factor + affine.normalisation.beta
     else:
         bias = crossbar.bias * factor + affine.bias
+    given = crossbar.given
     return replace(
         crossbar,
+        given=given and replace(given, scale=given.scale * factor),
         weight=weight,
         bias=bias,
         activation=affine.activation,

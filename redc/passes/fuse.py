@@ -12,7 +12,8 @@ def fuse_activations(graph: Graph) -> Graph:
     """Fuse each plain activation into the operator that makes its input.
 
     Only where that operator is a CrossbarOp or VectorOp without activation, feeds nothing else
-    and is no graph output.  It then makes the activation's tensor, and carries its nodes.
+    and is no graph output, and whose output has no given codes.  It then makes the activation's
+    tensor, and carries its nodes.
     Identities in between go first (`remove_identities`).
     Post: no VectorOp that is only an activation follows an operator which could have taken it.
     """
@@ -25,7 +26,8 @@ def fuse_activations(graph: Graph) -> Graph:
             before = at[op.inputs[0]]
             maker = ops[before]
             free = graph.feeds_only(op.inputs[0], op)
-            if free and not isinstance(maker, ReshapeOp) and maker.activation is None:
+            given = graph.tensors[op.inputs[0]].given is not None
+            if free and not given and not isinstance(maker, ReshapeOp) and maker.activation is None:
                 nodes = (*maker.nodes, *op.nodes)
                 ops[before] = replace(maker, activation=op.activation, output=op.output, nodes=nodes)
                 gone.add(op.inputs[0])

@@ -20,14 +20,23 @@ from redc.ir.graph import (
     Array,
     Codes,
     CrossbarOp,
+    GivenWeight,
     Graph,
     Op,
     Requantise,
     ReshapeOp,
+    Table,
     VectorOp,
 )
-from redc.passes.context import Context
+from redc.passes.context import Context, Options
 from redc.passes.tables import SATURATING, build_table
+
+DEFAULT_BITS = 8
+FLOAT_BITS = 16
+"""Of tensors that a quantised model leaves in float."""
+
+TABLE_BITS = 12
+"""A function of values of at most so many bits is tabled code by code."""
 
 ZERO_CHANNEL_SCALE = np.float32(2.0**-16)
 """Weight scale of a channel that holds only zeros: it just has to carry the bias."""
@@ -45,26 +54,57 @@ def quantise(graph: Graph, context: Context) -> Graph:
 
     A reshaped tensor keeps its source's codes.  Post: every tensor in use has `codes`; every CrossbarOp its
     weight, bias and requantisation; every VectorOp its multipliers.  Raises UserError if a
-    range is missing.
+    range is missing, or bits are asked of a model that has its own.
+
+    What a model that arrives quantised gives is taken as it is.  What it leaves in float gets
+    FLOAT_BITS, unless the options say otherwise: it is to stay as near to float as can be.
     """
-    made = (op.output for op in graph.ops if not isinstance(op, ReshapeOp))
-    ranges = context.observe((*graph.inputs, *made))
+    _check_bits(graph, context.options)
+    given = {name: tensor.given for name, tensor in graph.tensors.items() if tensor.given is not None}
+    bits = context.options.input_bits or (FLOAT_BITS if given else DEFAULT_BITS)
+    weight_bits = context.options.weight_bits or DEFAULT_BITS
+    made = [op.output for op in graph.ops if not isinstance(op, ReshapeOp) and not _saturates(op)]
+    unknown = tuple(name for name in (*graph.inputs, *made) if name not in given)
+    ranges = context.observe(unknown) if unknown else {}
     codes: dict[str, Codes] = {}
     for name in graph.inputs:
-        codes[name] = choose_codes(_range(ranges, name), context.options.input_bits)
+        codes[name] = given.get(name) or choose_codes(_range(ranges, name), bits)
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, ReshapeOp):
             codes[op.output] = codes[op.input]
             ops.append(op)
             continue
-        codes[op.output] = _output_codes(op, ranges, context.options.input_bits)
+        codes[op.output] = given.get(op.output) or _output_codes(op, ranges, bits)
         if isinstance(op, CrossbarOp):
-            ops.append(_crossbar(op, codes, context.options.weight_bits))
+            ops.append(_crossbar(op, codes, weight_bits))
         else:
             ops.append(_vector(op, codes))
     tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
     return replace(graph, tensors=tensors, ops=tuple(ops))
+
+
+def _check_bits(graph: Graph, options: Options) -> None:
+    """A model that arrives quantised has its own bits; other ones cannot be had."""
+    weights = {op.given.bits for op in graph.ops if isinstance(op, CrossbarOp) and op.given}
+    inputs = {tensor.given.bits for tensor in graph.tensors.values() if tensor.given}
+    for flag, asked, own in (
+        ("--weight-bits", options.weight_bits, weights),
+        ("--input-bits", options.input_bits, inputs),
+    ):
+        if asked is not None and own - {asked}:
+            raise UserError(
+                f"{asked} bits are asked for, but the model arrives quantised to "
+                f"{', '.join(map(str, sorted(own)))}",
+                place=flag,
+                hint="leave the option out, or give the float model",
+            )
+
+
+def _saturates(op: Op) -> bool:
+    """Whether the function itself bounds the output."""
+    activation = None if isinstance(op, ReshapeOp) else op.activation
+    return activation is not None and activation.kind in SATURATING
 
 
 def round_scale(scale: float) -> float:
@@ -133,6 +173,8 @@ def _output_codes(op: CrossbarOp | VectorOp, ranges: Mapping[str, Range], bits: 
 
 
 def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> CrossbarOp:
+    if op.given is not None:
+        return _given(op, op.given, codes)
     top = (1 << (bits - 1)) - 1
     weight = np.moveaxis(op.weight, -1, 0)  # (M / groups, *kernel, C)
     split = weight.reshape(*weight.shape[:-1], op.groups, -1)  # (M / groups, *kernel, groups, C / groups)
@@ -154,6 +196,25 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> Crossbar
     )
 
 
+def _given(op: CrossbarOp, given: GivenWeight, codes: Mapping[str, Codes]) -> CrossbarOp:
+    """Weights as the model gives them; requantisation in float32, as onnxruntime's kernels do it."""
+    largest = int(np.abs(given.codes.astype(np.int64)).max())
+    bits = max(given.bits, largest.bit_length() + 1)
+    x, y = codes[op.input], codes[op.output]
+    step = x.scale * given.scale
+    requantise = _requantise(op.activation, step, y)
+    if requantise.table is None:
+        scale = np.float32(x.scale) * given.scale.astype(np.float32) / np.float32(y.scale)
+        requantise = replace(requantise, scale=scale)
+    return replace(
+        op,
+        weight_codes=given.codes.astype(np.int8 if bits <= 8 else np.int16 if bits <= 16 else np.int32),
+        weight_bits=bits,
+        bias_codes=_bias_codes(op, op.bias, step),
+        requantise=requantise,
+    )
+
+
 def _bias_codes(op: CrossbarOp | VectorOp, bias: F64, step: F64) -> Array:
     codes = np.asarray(np.rint(bias / step))
     if np.abs(codes).max(initial=0.0) >= 2.0**62:
@@ -167,6 +228,9 @@ def _bias_codes(op: CrossbarOp | VectorOp, bias: F64, step: F64) -> Array:
 
 def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
     """Integer multipliers of 15 bits and sign, on a step of their own per channel."""
+    direct = _direct(op, codes)
+    if direct is not None:
+        return direct
     real = [f * codes[name].scale for f, name in zip(op.factors, op.inputs, strict=True)]
     largest = np.maximum.reduce([np.abs(r) for r in np.broadcast_arrays(*real, op.bias)[:-1]])
     step = np.where(largest > 0, largest / (1 << 15), float(ZERO_CHANNEL_SCALE))
@@ -175,6 +239,27 @@ def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
         multipliers=tuple(np.rint(r / step).astype(np.int64) for r in real),
         bias_codes=_bias_codes(op, op.bias, step),
         requantise=_requantise(op.activation, np.asarray(step), codes[op.output]),
+    )
+
+
+def _direct(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp | None:
+    """A function of few codes, one entry for each: exact.  None where that does not fit."""
+    x, y = codes[op.inputs[0]], codes[op.output]
+    factor, bias = op.factors[0], op.bias
+    if not _saturates(op) or len(op.inputs) > 1 or factor.size != 1 or bias.size != 1 or x.bits > TABLE_BITS:
+        return None
+    assert op.activation is not None
+    values = np.arange(x.low, x.high + 1) - x.zero
+    real = SATURATING[op.activation.kind].function(values * x.scale * factor.reshape(()) + bias.reshape(()))
+    entries = np.clip(np.rint(real / y.scale) + y.zero, y.low, y.high).astype(np.int64)
+    low, high = int(values[0]), int(values[-1])
+    return replace(
+        op,
+        multipliers=(np.ones((), np.int64),),
+        bias_codes=np.zeros((), np.int64),
+        requantise=Requantise(
+            np.ones((), np.float32), 0, low, high, table=Table(low, high, 0, 0, entries, 0.0)
+        ),
     )
 
 

@@ -103,5 +103,5 @@ def check_options(options: Options) -> None:
                 f"the {options.mapping} mapping has no {flag}", place=flag, hint=f"only {owner} {why}"
             )
     for flag, bits in (("--weight-bits", options.weight_bits), ("--input-bits", options.input_bits)):
-        if not 2 <= bits <= 16:
+        if bits is not None and not 2 <= bits <= 16:
             raise UserError(f"{bits} bits are not supported", place=flag, hint="2 to 16")

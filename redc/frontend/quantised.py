@@ -1,0 +1,214 @@
+"""Importers of models that arrive quantised.
+
+Here a tensor of integers with a scale and a zero point stands for the real numbers it means, and
+carries its codes (`Tensor.given`): QuantizeLinear is a function that rounds, DequantizeLinear of
+the same scale nothing at all, and QLinearConv a convolution that ends in given codes.  An integer
+operator without scales (ConvInteger) has an input of its producer's scale s and weights of scale
+1 / s, so that its real result is the integer one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from redc.frontend.builder import Builder
+from redc.frontend.constants import FLOATS, Array
+from redc.frontend.crossbars import Operands, add_conv, add_matmul
+from redc.frontend.elementwise import ONE, ZERO
+from redc.frontend.encoded import KINDS, Encoded, checked, encoded
+from redc.frontend.nodes import Node
+from redc.frontend.rejected import Rejected
+from redc.ir.graph import Codes, ReshapeOp, Tensor, VectorOp
+
+
+def import_quantize(build: Builder, node: Node) -> None:
+    """y = saturate(rint(x / scale) + zero), per tensor."""
+    x = build.data(node)
+    codes = _codes(build, node, 1, 2, "uint8")
+    op = VectorOp(build.op_name(node), node.op, (x.name,), node.outputs[0], (ONE,), ZERO, None, (node.label,))
+    build.add(op, x.shape, x.axis, codes)
+    build.whole.add(op.output)
+
+
+def import_dequantize(build: Builder, node: Node) -> None:
+    """y = scale * (x - zero): nothing to do where x has this scale and zero point already."""
+    x = build.data(node)
+    if x.name not in build.whole:
+        raise Rejected("its input holds no integers", tensor=x.name)
+    name, nodes = build.op_name(node), (node.label,)
+    if x.given is None:  # what a ConvInteger makes: the integers themselves
+        scale = checked(_constant(build, node, 1, "scale"))
+        zero = _constant(build, node, 2, "zero point").astype(np.float64) if node.input(2) else ZERO
+        if scale.size == zero.size == 1:
+            scale, zero = scale.reshape(()), zero.reshape(())
+        elif node.attributes.get("axis", 1) % len(x.shape) != x.axis or scale.ndim > 1 or zero.ndim > 1:
+            raise Rejected("its scale is neither one number nor one per channel")
+        bias = np.asarray(-scale * zero)
+        build.add(VectorOp(name, node.op, (x.name,), node.outputs[0], (scale,), bias, None, nodes),
+                  x.shape, x.axis)  # fmt: skip
+        return
+    codes = _codes(build, node, 1, 2, _kind(x.given))
+    x = _as(build, node, x, codes)
+    build.add(ReshapeOp(name, node.op, x.name, node.outputs[0], nodes), x.shape, x.axis)
+
+
+def import_qlinear_conv(build: Builder, node: Node) -> None:
+    """x and its scale and zero point, w and its, those of y, bias on the scale x * w."""
+    x = _input(build, node, 1, 2)
+    weight = _weight(build, node, 3, 4, 5, axis=0)
+    bias = encoded_bias = None
+    if node.input(8):
+        integers = _constant(build, node, 8, "bias")
+        outputs = weight.codes.shape[0]
+        assert x.given is not None
+        step = x.given.scale * weight.scale.reshape(outputs, -1)[:, 0]
+        if integers.shape != (outputs,):
+            raise Rejected(
+                f"its bias has shape {integers.shape}, expected ({outputs},)", tensor=node.input(8)
+            )
+        encoded_bias = Encoded(integers.astype(np.int64), step, 32)
+        bias = encoded_bias.real
+    given = _codes(build, node, 6, 7, "uint8")
+    add_conv(build, node, Operands(x, weight.real, weight, bias, encoded_bias, given, integer=True))
+
+
+def import_qlinear_matmul(build: Builder, node: Node) -> None:
+    """a, b and y, each with its scale and zero point; those of b are one, or one per column."""
+    a = _input(build, node, 1, 2)
+    b = _weight(build, node, 3, 4, 5, axis=-1)
+    given = _codes(build, node, 6, 7, "uint8")
+    add_matmul(build, node, Operands(a, b.real, _matrix(node, b, 3), None, None, given, integer=True))
+
+
+def import_conv_integer(build: Builder, node: Node) -> None:
+    """Integers in, integers out."""
+    x, weight = _integer_operands(build, node, axis=0)
+    add_conv(build, node, Operands(x, weight.real, weight, None, None, integer=True))
+
+
+def import_matmul_integer(build: Builder, node: Node) -> None:
+    """Integers in, integers out."""
+    a, b = _integer_operands(build, node, axis=-1)
+    add_matmul(build, node, Operands(a, b.real, _matrix(node, b, 1), None, None, integer=True))
+
+
+def import_cast(build: Builder, node: Node) -> None:
+    """Only of what a ConvInteger or MatMulInteger makes, to a float type."""
+    x = build.data(node)
+    if x.name not in build.whole or x.given is not None or node.attributes.get("to") not in (1, 10, 11):
+        raise Rejected("only a cast of what ConvInteger or MatMulInteger make to a float type is supported")
+    op = ReshapeOp(build.op_name(node), node.op, x.name, node.outputs[0], (node.label,))
+    build.add(op, x.shape, x.axis)
+    build.whole.discard(op.output)
+
+
+def _integer_operands(build: Builder, node: Node, axis: int) -> tuple[Tensor, Encoded]:
+    x = _quantised(build, node)
+    assert x.given is not None
+    zero = _zero(build, node, 2)
+    x = _as(build, node, x, Codes(x.given.bits, x.given.signed, x.given.scale, zero))
+    assert x.given is not None
+    weight = _integers(build, node, 1, 3, np.array(1 / x.given.scale), axis)
+    return x, weight
+
+
+def _weight(build: Builder, node: Node, index: int, scale: int, zero: int, axis: int) -> Encoded:
+    return _integers(build, node, index, zero, _constant(build, node, scale, "weight's scale"), axis)
+
+
+def _integers(build: Builder, node: Node, index: int, zero: int, scale: Array, axis: int) -> Encoded:
+    """The integer weight at input `index`."""
+    values = _constant(build, node, index, "weight")
+    offset = _constant(build, node, zero, "weight's zero point") if node.input(zero) else None
+    if values.ndim == 2 and axis == -1:  # QLinearMatMul allows [1, N] as well
+        scale = scale.reshape(-1) if scale.size == values.shape[1] else scale
+        offset = offset.reshape(-1) if offset is not None and offset.size == values.shape[1] else offset
+    return encoded(values, scale, offset, axis)
+
+
+def _matrix(node: Node, weight: Encoded, index: int) -> Encoded:
+    if weight.codes.ndim != 2 or weight.codes.size == 0:
+        raise Rejected(
+            f"its weight has the shape {weight.codes.shape}, expected a matrix", tensor=node.input(index)
+        )
+    return weight
+
+
+def _input(build: Builder, node: Node, scale: int, zero: int) -> Tensor:
+    """Input 0, with the codes that the node reads it with."""
+    x = _quantised(build, node)
+    assert x.given is not None
+    return _as(build, node, x, _codes(build, node, scale, zero, _kind(x.given)))
+
+
+def _quantised(build: Builder, node: Node) -> Tensor:
+    x = build.data(node)
+    if x.given is None or x.name not in build.whole:
+        raise Rejected(
+            "its input does not come from a QuantizeLinear or another quantised operator", tensor=x.name
+        )
+    return x
+
+
+def _as(build: Builder, node: Node, x: Tensor, codes: Codes) -> Tensor:
+    """`x` with its integers read as `codes`: itself where those are its own."""
+    held = x.given
+    assert held is not None
+    if held == codes:
+        return x
+    if (held.bits, held.signed) != (codes.bits, codes.signed):
+        raise Rejected(f"its input is {_kind(held)}, its zero point {_kind(codes)}", tensor=x.name)
+    ratio = np.array(codes.scale / held.scale)
+    bias = np.array(codes.scale * (held.zero - codes.zero))
+    name = build.fresh_tensor(f"{x.name}.read")
+    op = VectorOp(f"{build.op_name(node)}.read", "QuantizeLinear", (x.name,), name, (ratio,), bias)
+    build.add(op, x.shape, x.axis, codes)
+    return Tensor(name, x.shape, x.axis, codes)
+
+
+def _codes(build: Builder, node: Node, scale: int, zero: int, default: str) -> Codes:
+    """The codes of a tensor, from the constants that say its scale and zero point."""
+    step = _constant(build, node, scale, "scale")
+    if step.size != 1:
+        raise Rejected(
+            f"its scale has the shape {step.shape}; values that are computed have one scale per tensor",
+            tensor=node.input(scale),
+        )
+    if step.dtype.name not in FLOATS:
+        raise Rejected(f"its scale is {step.dtype.name}, not a float", tensor=node.input(scale))
+    if node.input(zero):
+        kind = _constant(build, node, zero, "zero point").dtype.name
+    else:
+        kind = _OUTPUT_TYPES.get(node.attributes.get("output_dtype", 0), default)
+    if kind not in KINDS:
+        raise Rejected(f"its integers are {kind}; 4, 8 and 16 bits are supported", tensor=node.input(zero))
+    bits, signed = KINDS[kind]
+    return Codes(bits, bool(signed), float(checked(step).reshape(())), _zero(build, node, zero))
+
+
+_OUTPUT_TYPES = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4"}
+"""QuantizeLinear's output_dtype: TensorProto.DataType."""
+
+
+def _zero(build: Builder, node: Node, index: int) -> int:
+    if not node.input(index):
+        return 0
+    zero = _constant(build, node, index, "zero point")
+    if zero.size != 1:
+        raise Rejected(f"its zero point has the shape {zero.shape}", tensor=node.input(index))
+    return int(zero.reshape(()).astype(np.int64))
+
+
+def _constant(build: Builder, node: Node, index: int, what: str) -> Array:
+    name = node.input(index)
+    if name not in build.constants:
+        raise Rejected(
+            f"its {what} is computed at run time (dynamic quantisation); codes are fixed when compiling",
+            tensor=name,
+            hint="quantise the model statically, or give the float model",
+        )
+    return build.constants[name]
+
+
+def _kind(codes: Codes) -> str:
+    return f"{'' if codes.signed else 'u'}int{codes.bits}"
