@@ -229,7 +229,8 @@ def exposed_session(
     options.log_severity_level = 4  # what goes wrong is raised: once is enough
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return onnxruntime.InferenceSession(wider.SerializeToString(), options)
+        # enable_fallback: it would try again, and say so on standard output
+        return onnxruntime.InferenceSession(wider.SerializeToString(), options, enable_fallback=False)
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserError(
             f"onnxruntime refuses the model: {error}",

@@ -75,11 +75,14 @@ class Hosts:
                     hint="pip install onnxruntime; --count-only needs none",
                 ) from error
             options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
+            options.log_severity_level = 4  # what goes wrong is raised: once is enough
             options.add_session_config_entry("session.x64quantprecision", "1")
             try:
                 self._sessions[part] = onnxruntime.InferenceSession(
-                    self.program.constant(part).tobytes(), options, providers=["CPUExecutionProvider"]
+                    self.program.constant(part).tobytes(),
+                    options,
+                    providers=["CPUExecutionProvider"],
+                    enable_fallback=False,  # it would try again, and say so on standard output
                 )
             except Exception as error:  # as above
                 raise InputError(f"onnxruntime refuses it: {error}", place=_place(part)) from error

@@ -111,6 +111,15 @@ def test_a_part_that_is_no_model_is_refused() -> None:
         run(made, {"n": np.ones(3, np.float32)})
 
 
+def test_a_refused_part_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    made = program(DYNAMIC, [NONZERO])
+    damaged = made.constant("part").tobytes().replace(b"NonZero", b"Non\xc8ero")
+    made = dataclasses.replace(made, data={"part": np.frombuffer(damaged, np.uint8)})
+    with pytest.raises(InputError, match="host part 'part': onnxruntime refuses it"):
+        run(made, {"n": np.ones(3, np.float32)})
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_part_of_other_ports_is_refused() -> None:
     with pytest.raises(InputError, match="it takes 2 tensors and gives 2, the instruction has 1 and 1"):
         run(program(DYNAMIC, [PART]), {"n": np.ones(3, np.float32)})
