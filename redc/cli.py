@@ -14,7 +14,8 @@ from runtime.options import add_engine_arguments, add_run_arguments
 
 INTERRUPTED = 130
 
-MAPPINGS = ("pixel-wise", "packed", "zero-padding", "padding-free")
+MAPPINGS = ("pixel-wise", "packed", "zero-padding", "padding-free", "auto")
+MINIMISE = ("cycles", "energy", "area", "edp")
 MERGES = ("digital", "analog")
 ORIGINS = ("auto", "0", "pad")
 PASSES = ("import", "fold", "fuse", "absorb", "quantise", "decompose", "schedule", "place", "allocate")
@@ -180,7 +181,10 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         "--target", metavar="T", default="red-65nm", help="a target or a TOML file (default: %(default)s)"
     )
     group.add_argument(
-        "--mapping", choices=MAPPINGS, default="pixel-wise", help="of ConvTranspose (default: %(default)s)"
+        "--mapping",
+        choices=MAPPINGS,
+        default="pixel-wise",
+        help="of ConvTranspose; auto: the cheapest of each layer (default: %(default)s)",
     )
     group.add_argument(
         "--fold", metavar="F", type=positive, default=1,
@@ -195,6 +199,9 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         "--origin", choices=ORIGINS, default="auto",
         help="packed: blocks start at 0, at -pad, or where rounds x arrays is least (default: %(default)s)",
     )  # fmt: skip
+    group.add_argument(
+        "--minimise", choices=MINIMISE, default="cycles", help="what auto minimises (default: %(default)s)"
+    )
     group.add_argument(
         "--weight-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
     )

@@ -264,6 +264,7 @@ DEFAULTS = {
     "fold": 1,
     "merge": "digital",
     "origin": "auto",
+    "minimise": "cycles",
     "weight_bits": None,
     "input_bits": None,
 }

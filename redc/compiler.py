@@ -20,7 +20,7 @@ from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
 from redc.ir.graph import CrossbarOp, Graph, ReshapeOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, check_options
-from redc.passes.context import Merge, Origin
+from redc.passes.context import Merge, Minimise, Origin
 
 if TYPE_CHECKING:
     import onnx
@@ -54,6 +54,7 @@ def compile(
     input_bits: int | None = None,
     merge: Merge = "digital",
     origin: Origin = "auto",
+    minimise: Minimise = "cycles",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
     bind: Mapping[str, Array] | None = None,
@@ -65,6 +66,7 @@ def compile(
     origin       packed: where blocks start
     weight_bits, input_bits
                  2 to 16; None: 8, or what a model that arrives quantised has
+    minimise     auto: what the mapping of each layer is chosen for
     shapes       shapes of inputs that the model leaves open
     calibrate    samples by input name, axis 0 counting samples; without them the model's known
                  samples, else a standard normal distribution (and a warning, AssumedInputs)
@@ -74,7 +76,7 @@ def compile(
     Raises UserError for anything wrong with the model or the options, isa.ProgramError for a
     target file.  The same arguments give the same program, byte for byte.
     """
-    options = Options(mapping, fold, weight_bits, input_bits, merge, origin)
+    options = Options(mapping, fold, weight_bits, input_bits, merge, origin, minimise)
     return compile_with(model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind).program
 
 

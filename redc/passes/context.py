@@ -11,8 +11,10 @@ from redc.calibration import Range
 
 Merge = Literal["digital", "analog"]
 Origin = Literal["auto", "0", "pad"]
+Minimise = Literal["cycles", "energy", "area", "edp"]
 MERGES = get_args(Merge)
 ORIGINS = get_args(Origin)
+MINIMISE = get_args(Minimise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Options:
     input_bits: int | None = None
     merge: Merge = "digital"
     origin: Origin = "auto"
+    minimise: Minimise = "cycles"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,11 @@ from redc.mapping.check import check
 from redc.mapping.formula import Coordinates
 from redc.mapping.mappings import DECONVOLUTION_MAPPINGS, im2col, origins, pad_origin
 from redc.mapping.schedule import Choice, Problem, Schedule
-from redc.passes.context import MERGES, ORIGINS, Context, Options
+from redc.passes.context import MERGES, MINIMISE, ORIGINS, Context, Options
 from redc.passes.place import crossbar_of
+
+AUTO = "auto"
+"""Not a mapping: the cheapest of all, layer by layer."""
 
 
 def schedule_rounds(graph: Graph, context: Context) -> Graph:
@@ -52,6 +55,11 @@ def table_of(graph: Graph, op: CrossbarOp, mapping: str, choice: Choice) -> Sche
 
 def _schedule(graph: Graph, op: CrossbarOp, context: Context) -> Schedule:
     options = context.options
+    if options.mapping == "auto" and op.op == "ConvTranspose":
+        from redc.choose import candidates, cheapest
+
+        found = candidates(problem_of(graph, op))
+        return cheapest(graph, op, (table_of(graph, op, *each) for each in found), context)
     choices = [Choice(options.fold, options.merge)]
     if options.mapping == "packed" and op.op == "ConvTranspose":
         choices = [Choice(origin=origin) for origin in _origins(problem_of(graph, op), options.origin)]
@@ -83,9 +91,10 @@ def _space_and_time(graph: Graph, op: CrossbarOp, table: Schedule, target: Targe
 def check_options(options: Options) -> None:
     """Raise UserError for options that do not exist, or do not go together."""
     for flag, value, known in (
-        ("--mapping", options.mapping, tuple(DECONVOLUTION_MAPPINGS)),
+        ("--mapping", options.mapping, (*DECONVOLUTION_MAPPINGS, AUTO)),
         ("--merge", options.merge, MERGES),
         ("--origin", options.origin, ORIGINS),
+        ("--minimise", options.minimise, MINIMISE),
     ):
         if value not in known:
             raise UserError(
@@ -97,6 +106,7 @@ def check_options(options: Options) -> None:
         ("--fold", options.fold > 1, "pixel-wise", "shares an array between kernel pixels in turns"),
         ("--merge", options.merge != "digital", "pixel-wise", "can do both"),
         ("--origin", options.origin != "auto", "packed", "can start its blocks elsewhere"),
+        ("--minimise", options.minimise != "cycles", AUTO, "chooses"),
     ):
         if given and options.mapping != owner:
             raise UserError(

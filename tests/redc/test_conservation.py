@@ -64,7 +64,7 @@ def test_drives_cell_reads_array_reads_and_conversions_are_those_of_the_formula(
 
 @given(deconvolutions())
 @settings(max_examples=20)
-def test_no_mapping_needs_fewer_drives_than_pairs_of_pixels_or_counts_one_twice(
+def test_every_word_line_of_every_round_is_driven_or_gated_or_an_inserted_zero(
     model: onnx.ModelProto,
 ) -> None:
     """On arrays without limit zero-padding drives exactly the pairs that matter, and every word

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isa
+import isa.geometry
 import models
 import redc
 import runtime
@@ -36,6 +37,7 @@ MAPPINGS: list[dict[str, Any]] = [
     {"mapping": "zero-padding"},
     {"mapping": "padding-free"},
 ]
+AUTO: dict[str, Any] = {"mapping": "auto"}
 SIX = ("GAN_Deconv1", "GAN_Deconv2", "GAN_Deconv3", "GAN_Deconv4", "FCN_Deconv1", "FCN_Deconv2")
 ROUNDS = {
     "zero-padding": (256, 64, 64, 144, 1156, 322624),
@@ -150,6 +152,33 @@ def test_blocks_that_start_at_the_pad_need_fewer_taps_and_at_worst_one_more_bloc
             assert math.prod(table.rounds) - math.prod(tables[0].rounds) in (0, 1)
 
 
+@given(deconvolutions())
+@settings(max_examples=15)
+def test_auto_takes_no_more_cycles_than_any_mapping_and_gives_the_same_bits(model: onnx.ModelProto) -> None:
+    inputs = feed(model)
+    programs = [redc.compile(model, calibrate=inputs, **options) for options in [AUTO, *MAPPINGS]]
+    cycles = [runtime.count.count(program)[0][1].cycles for program in programs]
+    assert cycles[0] == min(cycles)
+    outputs = [runtime.run(program, inputs).outputs["y"] for program in programs[:2]]
+    assert np.array_equal(*outputs)
+
+
+def test_auto_judges_each_layer_and_target_by_itself() -> None:
+    """Equal cycles: then the fewest arrays.  Where no matrix of a layer fits whole, another may."""
+    assert compiled("FCN_Deconv2", **AUTO).layers[0].mapping == "packed"
+    chosen = compiled("GAN_Deconv3", target="isaac", **AUTO)
+    every = [compiled("GAN_Deconv3", target="isaac", **o) for o in MAPPINGS]
+    prices = [(runtime.count.count(p)[0][1].cycles, _arrays(p)) for p in (chosen, *every)]
+    assert prices[0] == min(prices)
+
+
+def test_auto_refuses_to_minimise_what_is_not_modelled() -> None:
+    from redc.errors import UserError
+
+    with pytest.raises(UserError, match="not modelled"):
+        compiled("FCN_Deconv1", minimise="energy", **AUTO)
+
+
 def test_no_mapping_needs_fewer_rounds_than_one_kernel_pixel_has_inputs() -> None:
     """The bound of docs/how-it-works.md, and blocks exceed it by at most the spread of taps."""
     for kernel, stride, pad, size in itertools.product((1, 3, 4, 5), (1, 2, 3), (0, 1, 2), (1, 4, 7)):
@@ -202,6 +231,9 @@ def test_options_that_do_not_exist_are_refused_with_a_hint() -> None:
         (Options("zero-padding", fold=2), "has no --fold"),
         (Options("packed", merge="analog"), "has no --merge"),
         (Options(origin="pad"), "has no --origin"),
+        (Options(minimise="area"), "has no --minimise"),
+        (Options("auto", fold=2), "has no --fold"),
+        (Options("auto", minimise="time"), "unknown minimise"),  # type: ignore[arg-type]
         (Options(merge="both"), "unknown merge"),  # type: ignore[arg-type]
         (Options("packed", origin="1"), "unknown origin"),  # type: ignore[arg-type]
         (Options(weight_bits=17), "17 bits"),
@@ -238,6 +270,10 @@ def compiled(name: str, **options: Any) -> Program:
     model = models.load(name)
     shape = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     return redc.compile(model, calibrate={"x": np.ones(shape, np.float32)}, **options)
+
+
+def _arrays(program: Program) -> int:
+    return sum(isa.geometry.arrays_of(x, program.target) for x in program.crossbars.values())
 
 
 def _rounds(program: Program) -> int:

@@ -1,0 +1,89 @@
+"""`--mapping auto`: the cheapest mapping of one layer, judged by the machine's own counters.
+
+Each candidate becomes a program of that one layer, and `runtime` counts it without running it:
+the compiler has no cost rules of its own that could drift from the machine's (decision 0012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import get_args
+
+from isa.geometry import arrays_of
+from isa.program import Program
+from redc.errors import UserError
+from redc.ir.graph import CrossbarOp, Graph
+from redc.mapping.mappings import DECONVOLUTION_MAPPINGS, origins
+from redc.mapping.schedule import Choice, Problem, Schedule
+from redc.passes.context import Context, Merge, Minimise
+
+Price = tuple[int, ...]
+"""What is minimised, then what breaks ties."""
+
+
+def candidates(problem: Problem) -> Iterator[tuple[str, Choice]]:
+    """Every unfolded mapping of a deconvolution: folding trades rounds for arrays, and stays a
+    choice of the user's."""
+    for mapping in DECONVOLUTION_MAPPINGS:
+        if mapping == "packed":
+            yield from ((mapping, Choice(origin=origin)) for origin in origins(problem))
+        elif mapping == "pixel-wise":
+            yield from ((mapping, Choice(merge=merge)) for merge in get_args(Merge))
+        else:
+            yield mapping, Choice()
+
+
+def cheapest(graph: Graph, op: CrossbarOp, tables: Iterator[Schedule], context: Context) -> Schedule:
+    """The table of least price; of equals the first.  Raises UserError if none fits the target."""
+    price = _PRICES[context.options.minimise]
+    best: tuple[Price, Schedule] | None = None
+    problem: UserError | None = None
+    for table in tables:
+        try:
+            program = _alone(graph, op, table, context)
+        except UserError as error:  # more arrays than there are: another mapping may need fewer
+            problem = error
+            continue
+        found = price(program)
+        if best is None or found < best[0]:
+            best = found, table
+    if best is None:
+        assert problem is not None
+        raise problem
+    return best[1]
+
+
+def _alone(graph: Graph, op: CrossbarOp, table: Schedule, context: Context) -> Program:
+    """A program of this layer alone."""
+    from dataclasses import replace
+
+    from redc.backend.emit import emit
+    from redc.passes.allocate import allocate_buffers
+    from redc.passes.place import place_on_arrays
+
+    tensors = {name: graph.tensors[name] for name in (op.input, op.output)}
+    layer = Graph(op.name, (op.input,), (op.output,), tensors, (replace(op, schedule=table),))
+    return emit(allocate_buffers(place_on_arrays(layer, context), context), context.target)[0]
+
+
+def _cycles(program: Program) -> Price:
+    """Clock cycles, then arrays, then ADC conversions."""
+    from runtime.count import count
+
+    [(_, counters)] = count(program)
+    arrays = sum(arrays_of(x, program.target) for x in program.crossbars.values())
+    return counters.cycles, arrays, counters.conversions
+
+
+def _not_modelled(program: Program) -> Price:
+    raise UserError(
+        "energy and area are not modelled yet", place="--minimise", hint="--minimise cycles works"
+    )
+
+
+_PRICES: dict[Minimise, Callable[[Program], Price]] = {
+    "cycles": _cycles,
+    "energy": _not_modelled,
+    "area": _not_modelled,
+    "edp": _not_modelled,
+}
