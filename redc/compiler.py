@@ -97,7 +97,7 @@ def compile_with(
     check_options(options)
     title = str(model) if isinstance(model, str | Path) else None
     proto = bind_inputs(load_model(model), bind or {}, title=title)
-    shapes = {**_shapes_of(proto, calibrate), **(shapes or {})}
+    shapes = _settled(proto, shapes or {}, calibrate)
     graph = import_graph(proto, shapes, title=title)
     machine = target if isinstance(target, Target) else load_target(str(target))
 
@@ -128,16 +128,31 @@ def compile_with(
     return Compiled(program, comments, imported)
 
 
-def _shapes_of(model: onnx.ModelProto, samples: Mapping[str, Array] | None) -> dict[str, tuple[int, ...]]:
-    """Shapes that samples settle: of inputs that leave an axis open, all but axis 0.
+def _settled(
+    model: onnx.ModelProto,
+    given: Mapping[str, tuple[int, ...]],
+    samples: Mapping[str, Array] | None,
+) -> dict[str, tuple[int, ...]]:
+    """`given`, and shapes that samples settle: of inputs that leave an axis open, all but axis 0.
 
-    Axis 0 counts samples; where the model leaves it open, the program takes one at a time.
+    Axis 0 counts samples; where the model leaves it open, the program takes one at a time.  A
+    symbol that `given` settles holds.
     """
-    settled = {}
-    for name, value in graph_inputs(model).items():
-        dims = [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
-        if samples is not None and name in samples and None in dims[1:]:
-            settled[name] = (dims[0] or 1, *np.shape(samples[name])[1:])
+    settled = dict(given)
+    dims = {name: value.type.tensor_type.shape.dim for name, value in graph_inputs(model).items()}
+    symbols = {
+        dim.dim_param: size
+        for name, shape in given.items()
+        for dim, size in zip(dims.get(name, ()), shape, strict=False)
+        if dim.dim_param
+    }
+    for name, value in (samples or {}).items():
+        known = [
+            d.dim_value if d.HasField("dim_value") else symbols.get(d.dim_param) for d in dims.get(name, ())
+        ]
+        seen = np.shape(value)
+        if name not in given and None in known[1:] and len(seen) == len(known):
+            settled[name] = tuple(k or s for k, s in zip(known, (1, *seen[1:]), strict=True))
     return settled
 
 
