@@ -222,7 +222,7 @@ def diff_command(options: argparse.Namespace) -> int:
     from runtime.progress import progress
 
     compiling: dict[str, Any] = {}
-    if options.program:
+    if options.program is not None:
         changed = [
             f"--{key.replace('_', '-')}" for key in sorted(DEFAULTS) if getattr(options, key) != DEFAULTS[key]
         ]
@@ -237,13 +237,13 @@ def diff_command(options: argparse.Namespace) -> int:
         compiling = {key: getattr(options, key) for key in DEFAULTS}
         if options.shape:
             compiling["shapes"] = dict(options.shape)
-        if options.calibrate:
+        if options.calibrate is not None:
             compiling["calibrate"] = _samples(options.calibrate)
     with progress(f"checking {options.model}"):
         report = diff(
             options.model,
             program=options.program,
-            inputs=read_npz(options.input, "--input") if options.input else None,
+            inputs=read_npz(options.input, "--input") if options.input is not None else None,
             bind=_bindings(options.bind),
             min_sqnr=options.min_sqnr,
             engine=options.engine,

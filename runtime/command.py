@@ -81,7 +81,7 @@ def check_options(options: argparse.Namespace) -> None:
             place="--trace",
             hint="trace with --engine step",
         )
-    if options.output:
+    if options.output is not None:
         check_writable(options.output, "--output")
 
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 import argparse
 
 
+def seed(text: str) -> int:
+    """A whole number from 0 up, of 64 bits."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 up")
+    return int(text)
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Everything `run` takes, but --json, which every command has."""
     parser.add_argument("program", metavar="PROG.red")
@@ -26,4 +33,4 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default="exact",
         help="default: %(default)s (adc and analog come with a later release)",
     )
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the noise to come (default: 0)")
+    parser.add_argument("--seed", metavar="N", type=seed, default=0, help="of the noise to come (default: 0)")

@@ -164,6 +164,20 @@ def test_a_bound_that_is_no_number_is_an_error(here: Path, capsys: pytest.Captur
     assert "'nan' is not a number" in only_error(capsys, "diff", "net.onnx", *SHAPE, "--min-sqnr", "nan")
 
 
+@pytest.mark.parametrize("option", ["--input", "--calibrate", "--program"])
+def test_a_path_that_is_empty_is_no_option_left_out(
+    option: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "No such file" in only_error(
+        capsys, "diff", "net.onnx", option, "", *(SHAPE * (option != "--program"))
+    )
+
+
+@pytest.mark.parametrize("seed", ["-5", "1.5", "9" * 5000, "x"])
+def test_a_seed_is_a_whole_number(seed: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is not a whole number from 0 up" in only_error(capsys, "diff", "net.onnx", "--seed", seed)
+
+
 # ---------------------------------------------------------------- programs
 
 
