@@ -28,12 +28,25 @@ from redc.compiler import compile as compile_model
 from redc.errors import UserError, did_you_mean
 from redc.frontend import graph_inputs, load_model, needed_values
 from redc.frontend.importer import unsupported_nodes
-from redc.frontend.nodes import read_source
+from redc.frontend.nodes import DEFAULT_DOMAINS, read_source
 
 Array = npt.NDArray[Any]
 
 BITS = 16
 """Of weights and of inputs where nobody says: the suite's tolerances are those of float32."""
+OWN_BITS = frozenset(
+    f"{domain}{op}"
+    for op in (
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+    )
+    for domain in ("", "com.microsoft.")
+)
+"""Operators of a model that arrives quantised, and keeps its own."""
 COMPILING = frozenset(inspect.signature(compile_model).parameters) - {"model", "shapes", "bind"}
 RUNNING = frozenset({"engine", "fidelity", "seed"})
 IGNORED = frozenset({"rtol", "atol", "no_host"})
@@ -57,7 +70,8 @@ class RedcRep(BackendRep):
         self._inputs = graph_inputs(model)
         self._outputs = [value.name for value in model.graph.output]
         self._running = {name: options[name] for name in RUNNING & options.keys()}
-        self._compiling: dict[str, Any] = {"weight_bits": BITS, "input_bits": BITS}
+        bits = None if any(_operator(node) in OWN_BITS for node in model.graph.node) else BITS
+        self._compiling: dict[str, Any] = {"weight_bits": bits, "input_bits": bits}
         self._compiling |= {name: options[name] for name in COMPILING & options.keys()}
         self._bound: dict[Any, tuple[str, ...]] = {}
         self.programs: dict[Any, runtime.Loaded] = {}
@@ -182,6 +196,10 @@ class RedcBackend(Backend):
     def _check_device(cls, device: str) -> None:
         if not cls.supports_device(device):
             raise UserError(f"there is no device {device!r}", place="backend", hint='"CPU" simulates')
+
+
+def _operator(node: onnx.NodeProto) -> str:
+    return node.op_type if node.domain in DEFAULT_DOMAINS else f"{node.domain}.{node.op_type}"
 
 
 def _digest(value: Array) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import unittest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from onnx import helper
 from onnx.backend.test import BackendTest
 
+import redc
 import redc.onnx_backend as backend
 from redc import UserError
 from tests.bench.conformance import NEAR, Case, Verdict, cases, document, judge
@@ -105,6 +108,24 @@ def test_options_are_those_of_compile_and_load(model: onnx.ModelProto) -> None:
     (crossbar,) = loaded.program.crossbars.values()
     assert crossbar.weight_type.bits == 4
     assert loaded.program.layers[0].mapping == "zero-padding"
+
+
+def test_a_model_that_arrives_quantised_keeps_its_own_bits() -> None:
+    model = parse(
+        """q = QuantizeLinear(x, s, z)
+           d = DequantizeLinear(q, s, z)
+           y = Relu(d)""",
+        x="float[2] x", y="float[2] y", constants="float s = {0.5}, uint8 z = {128}",
+    )  # fmt: skip
+    (y,) = backend.prepare(model).run([[-3.0, 2.3]])
+    np.testing.assert_array_equal(y, [0, 2.5])
+
+
+def test_the_document_for_python_names_every_option_of_compile() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    table = [line for line in text.splitlines() if line.startswith("| `")]
+    named = {name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert named == set(inspect.signature(redc.compile).parameters) - {"model"}
 
 
 @pytest.mark.parametrize(

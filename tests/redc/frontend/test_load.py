@@ -54,6 +54,17 @@ def test_a_file_and_a_loaded_model(tmp_path: Path, model: onnx.ModelProto) -> No
     assert load_model(model) is model
 
 
+def test_a_model_of_an_old_operator_set_is_raised() -> None:
+    old = parse("y = Gemm<broadcast = 1>(x, w, c)", x="float[2, 3] x", y="float[2, 1] y",
+                constants="float[3, 1] w = {1, 2, 3}, float[1] c = {4}")  # fmt: skip
+    old.opset_import[0].version = 6
+    raised = load_model(old)
+    assert raised.opset_import[0].version == 7
+    (op,) = import_graph(raised).ops
+    assert isinstance(op, CrossbarOp)
+    assert op.bias.tolist() == [4]
+
+
 def test_a_name_is_resolved(model: onnx.ModelProto) -> None:
     assert load_model("Small", resolve={"Small": model}.get, names=lambda: ["small"]) is model
 
