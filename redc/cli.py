@@ -123,6 +123,17 @@ def parser() -> Parser:
     add_compile_options(sub)
 
     sub = add(
+        "map",
+        "show the arrays of each layer: which kernel pixel sits where, how full each array is",
+        "  redc map FCN_Deconv2 --mapping packed\n"
+        "  redc map dcgan_face64 --layer ct1 --target isaac --plot ct1.png",
+    )
+    add_model(sub)
+    sub.add_argument("--layer", metavar="NAME", help="this layer alone, band by band")
+    sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
+    add_compile_options(sub)
+
+    sub = add(
         "run",
         "run a program on the interpreter",
         "  redc run face.red --input z.npz --output faces.npz\n"

@@ -139,6 +139,27 @@ def compile_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def map_command(options: argparse.Namespace) -> int:
+    """`redc map`."""
+    from redc.array_map import grids, layer_maps, summary
+
+    maps = layer_maps(_compile(options)[0], options.layer)
+    if options.plot:
+        from redc.array_plot import plot
+
+        plot(maps, Path(options.plot))
+    if options.json:
+        layers = [layer.as_dict() for layer in maps]
+        print_document({"schema": 1, "model": options.model, "target": options.target, "layers": layers})
+        return 0
+    print(summary(maps))
+    if options.layer:
+        print(f"\n{grids(maps[0])}")
+    if options.plot:
+        print(f"\npicture  {options.plot}")
+    return 0
+
+
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
@@ -365,6 +386,7 @@ def models_command(options: argparse.Namespace) -> int:
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "compile": compile_command,
+    "map": map_command,
     "run": run_program,
     "diff": diff_command,
     "check": check_command,

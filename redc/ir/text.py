@@ -78,7 +78,8 @@ def _placed(op: CrossbarOp) -> Iterator[str]:
             yield (
                 f"  pixel {_indices(seat.pixel.index)} at array {seat.array} row band {seat.row_band} "
                 f"column band {seat.column_band} turn {seat.turn}: "
-                f"reads {_lines(seat.reads, op.schedule)} writes {_lines(seat.writes, op.schedule)}"
+                f"reads {coordinate_text(seat.reads, op.schedule)} "
+                f"writes {coordinate_text(seat.writes, op.schedule)}"
             )
     if op.place is not None:
         yield f"place from array {op.place}"
@@ -93,7 +94,8 @@ def _schedule(table: Schedule) -> str:
     )
 
 
-def _lines(lines: tuple[Line, ...], table: Schedule) -> str:
+def coordinate_text(lines: tuple[Line, ...], table: Schedule) -> str:
+    """A pixel in terms of the rounds' loop variables: `[q0, q1-1]`."""
     return "[" + ", ".join(_line(line, f"{table.variable}{axis}") for axis, line in enumerate(lines)) + "]"
 
 
