@@ -17,7 +17,7 @@ from redc.backend.emit import emit
 from redc.calibration import Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
-from redc.ir.graph import CrossbarOp, Graph, ReshapeOp
+from redc.ir.graph import CrossbarOp, Graph, ReshapeOp, StencilOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, check_options
 from redc.passes.context import Merge, Minimise, Origin
@@ -174,7 +174,7 @@ def _pieces(graph: Graph) -> int:
     Only a network of convolutions and elementwise operators of one rank can be cut.
     """
     ranks = {len(op.kernel) for op in graph.ops if isinstance(op, CrossbarOp)}
-    if any(isinstance(op, ReshapeOp) for op in graph.ops) or len(ranks) != 1 or 0 in ranks:
+    if any(isinstance(op, ReshapeOp | StencilOp) for op in graph.ops) or len(ranks) != 1 or 0 in ranks:
         return 1
     smallest = min(min(graph.tensors[name].shape[2:], default=1) for name in graph.inputs)
     largest = max(math.prod(t.shape) for t in graph.tensors.values())

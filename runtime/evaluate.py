@@ -82,14 +82,22 @@ def _apply(program: Program, value: Apply, inner: Evaluator, times: int) -> Eval
     attributes = {a.name: a.default for a in spec.attributes} | dict(value.attributes)
     if value.mnemonic != "lookup":
         return _Apply(value.mnemonic, inner, _tiled(constant, times), attributes)
-    argument = value.argument
-    if isinstance(argument, Apply) and argument.mnemonic == "quant":
-        bounds = dict(argument.attributes)
-        low, high = int(bounds["low"]), int(bounds["high"])
-        if high - low < TABLE_LIMIT:
-            table = spec.meaning(np.arange(low, high + 1), constant.reshape(-1), **attributes)
-            return _Table(inner, table, low)
+    bounds = _bounds(program, value.argument)
+    if bounds is not None and bounds[1] - bounds[0] < TABLE_LIMIT:
+        domain = np.arange(bounds[0], bounds[1] + 1)
+        return _Table(inner, spec.meaning(domain, constant.reshape(-1), **attributes), bounds[0])
     return _Apply("lookup", inner, constant.reshape(-1), attributes)
+
+
+def _bounds(program: Program, value: Expression) -> tuple[int, int] | None:
+    """The values of a `quant` or a `load`; None where they are not at hand."""
+    if isinstance(value, Apply) and value.mnemonic == "quant":
+        bounds = dict(value.attributes)
+        return int(bounds["low"]), int(bounds["high"])
+    if isinstance(value, Load):
+        buffer = program.buffers[value.source.buffer]
+        return min(0, buffer.type.low - buffer.zero), max(0, buffer.type.high - buffer.zero)
+    return None
 
 
 class _Apply:

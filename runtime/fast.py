@@ -51,10 +51,12 @@ class FastEngine:
     def execute(self, memory: Memory) -> Execution:
         """Run every layer on `memory`, in place."""
         for layer, plans in enumerate(self.plans):
+            sources = Sources(memory.codes)
             for node, plan in plans:
                 if plan is not None:
-                    plan.run(memory)
+                    plan.run(memory, sources)
                     continue
+                sources = Sources(memory.codes)
                 if self._bound is not memory:
                     self.step.bind(memory)
                     self._bound = memory
@@ -126,10 +128,12 @@ class Nest:
             else:
                 self.writers.append(Write(view, group, name in watched))
 
-    def run(self, memory: Memory) -> None:
-        sources = Sources(memory.codes)
+    def run(self, memory: Memory, sources: Sources) -> None:
+        """`sources` are those of the layer so far: nests that read one buffer share its rows."""
         for writer in self.writers:
             writer.run(memory, sources)
+        for writer in self.writers:
+            sources.forget(writer.view.name)
 
 
 def _batches(program: Program, block: Block) -> Iterator[tuple[Seat, Batch]]:

@@ -57,6 +57,11 @@ class Sources:
         self.codes = codes
         self.made: dict[tuple[str, Operand, int, int], Array] = {}
 
+    def forget(self, name: str) -> None:
+        """Buffer `name` was written."""
+        for key in [key for key in self.made if key[0] == name]:
+            del self.made[key]
+
     def rows(self, buffer: Buffer, operand: Operand, columns: slice) -> Array:
         key = (buffer.name, operand, columns.start, columns.stop)
         if key not in self.made:

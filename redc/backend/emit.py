@@ -29,7 +29,8 @@ from isa.program import (
     Register,
     Target,
 )
-from redc.ir.graph import CrossbarOp, Graph, Op, Requantise, ReshapeOp, Tensor, VectorOp
+from redc.backend.stencils import Stencils
+from redc.ir.graph import CrossbarOp, Graph, Op, Requantise, ReshapeOp, StencilOp, Tensor, VectorOp
 from redc.mapping.schedule import Line, Placement, Schedule
 from redc.passes.allocate import unique_words
 from redc.passes.place import crossbar_of
@@ -105,6 +106,8 @@ class _Emitter:
             body: tuple[Node, ...] = (Instruction("reshape", (BufferRef(target), BufferRef(source))),)
         elif isinstance(op, VectorOp):
             body = self._vector(op)
+        elif isinstance(op, StencilOp):
+            body = self._stencil(op)
         else:
             assert op.schedule is not None
             body, mapping = self._crossbar(op, op.schedule), op.schedule.mapping
@@ -115,8 +118,19 @@ class _Emitter:
         assert name is not None
         return name
 
+    def _stencil(self, op: StencilOp) -> tuple[Node, ...]:
+        def constant(name: str, values: Array) -> ConstRef:
+            return self._constant(f"{self.names[op.name]}.{name}", values)
+
+        def declare(buffer: Buffer) -> None:
+            self.buffers[buffer.name] = buffer
+
+        inputs = tuple(self.buffers[self._name(name)] for name in op.inputs)
+        output = self.buffers[self._name(op.output)]
+        return Stencils(op, inputs, output, constant, declare).nodes()
+
     def _vector(self, op: VectorOp) -> tuple[Node, ...]:
-        """Load every input, scale it to the common step, add, finish."""
+        """Load every input, scale it to the common step, combine, finish."""
         assert op.multipliers is not None
         assert op.bias_codes is not None
         word = self.names[op.name]
@@ -131,14 +145,17 @@ class _Emitter:
                 Affine() if size == 1 else index for size, index in zip(source[:-1], own, strict=True)
             )
             register = Register(number)
-            constant = self._constant(f"{word}.factor{number}", factor)
             body.append(Instruction("load", (register, Address(self._name(tensor), indices))))
-            body.append(Instruction("mul", (register, register, constant)))
+            if factor.size > 1 or int(factor.reshape(-1)[0]) != 1:
+                constant = self._constant(f"{word}.factor{number}", factor)
+                body.append(Instruction("mul", (register, register, constant)))
             terms.append(register)
         if op.bias_codes.any():
             terms.append(self._constant(f"{word}.bias", op.bias_codes))
-        if len(terms) > 1:
-            body.append(Instruction("sum", (Register(0), *terms)))
+        if op.combine == "mul":
+            body += [Instruction("mul", (Register(0), Register(0), other)) for other in terms[1:]]
+        elif len(terms) > 1:
+            body.append(Instruction(op.combine, (Register(0), *terms)))
         finish = self._finish(op, Register(0), Address(self._name(op.output), own))
         return _nest(loops, [*body, *finish])
 
@@ -247,12 +264,13 @@ class _Emitter:
         table = requantise.table
         if table is None:
             return [quant, store]
+        quants = [] if op.activation and op.activation.kind == "function" else [quant]
         lookup = Instruction(
             "lookup",
             (value, value, self._constant(f"{word}.table", table.entries)),
             (("fraction", table.fraction), ("low", table.low), ("shift", table.shift)),
         )
-        return [quant, lookup, store]
+        return [*quants, lookup, store]
 
 
 class _Addresses:

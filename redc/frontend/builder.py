@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from redc.frontend.constants import F64, FOLDED, Constants, integers
 from redc.frontend.nodes import Node, Source
@@ -31,6 +33,8 @@ class Builder:
         """Tensors of an integer type.  With given codes their value here is the real one."""
         self._op_names: set[str] = set()
         onnx_names = {name for node in source.nodes for name in (*node.inputs, *node.outputs)}
+        self._read = {name for node in source.nodes for name in node.inputs}
+        self._read |= {value.name for value in source.outputs}
         self._tensor_names = {*onnx_names, *inputs, *source.initializers}
         for name, shape in inputs.items():
             self._define(Tensor(name, shape, channel_axis(len(shape))))
@@ -111,10 +115,18 @@ class Builder:
         """A name no other operator has: the node's own, or made of operator and output."""
         return self._fresh(node.name or f"{node.op}_{node.label}", self._op_names)
 
-    def add(self, op: Op, shape: tuple[int, ...], axis: int, given: Codes | None = None) -> None:
+    def fresh(self, name: str) -> str:
+        """A name that no tensor has, like `name`."""
+        return self._fresh(name, self._tensor_names)
+
+    def needs(self, tensor: str) -> bool:
+        """Whether some node reads `tensor`, or the graph gives it out."""
+        return tensor in self._read
+
+    def add(self, op: Op, shape: tuple[int, ...], axis: int, given: Codes | None = None) -> Tensor:
         """Append `op`, whose output has this shape and channel axis, and perhaps `given` codes.
 
-        What only moves values keeps the codes and the type of its input.
+        What only moves values keeps the codes and the type of its input.  Gives the output.
         """
         if not shape:
             raise Rejected("its output is a scalar; a tensor needs an axis of channels", tensor=op.output)
@@ -126,6 +138,27 @@ class Builder:
             if op.input in self.whole and op.op != "DequantizeLinear":
                 self.whole.add(op.output)
         self._define(Tensor(op.output, shape, axis, given))
+        return self._tensors[op.output]
+
+    def reshape(self, node: Node, x: Tensor, shape: tuple[int, ...]) -> None:
+        """The values of `x` in another shape: the output of `node`."""
+        op = ReshapeOp(self.op_name(node), node.op, x.name, node.outputs[0], (node.label,))
+        self.add(op, shape, channel_axis(len(shape)))
+
+    @contextmanager
+    def undone_if_rejected(self) -> Iterator[None]:
+        """Nothing is added where an importer raises Rejected halfway."""
+        kept = len(self._ops)
+        tables: list[dict[Any, Any]] = [self._tensors, self._shapes, self._views]
+        sizes = [len(table) for table in tables]
+        try:
+            yield
+        except Rejected:
+            del self._ops[kept:]
+            for table, size in zip(tables, sizes, strict=True):
+                while len(table) > size:
+                    table.popitem()
+            raise
 
     def view(self, tensor: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
         """The values of `tensor` under another shape or channel axis; itself if it fits."""

@@ -1,4 +1,4 @@
-"""Importers of what the vector unit does: BatchNormalization, Add, activations."""
+"""Importers of BatchNormalization and of the activations that end other operators."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import math
 
 import numpy as np
 
-from redc.frontend.builder import Builder, channel_axis
-from redc.frontend.constants import F64
+from redc.frontend.builder import Builder
 from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
-from redc.frontend.views import broadcast
-from redc.ir.graph import Activation, Normalisation, ReshapeOp, Tensor, VectorOp
+from redc.ir.graph import Activation, Normalisation, ReshapeOp, VectorOp
 
 ONE = np.ones(())
 ZERO = np.zeros(())
@@ -47,16 +45,6 @@ def import_batch_normalization(build: Builder, node: Node) -> None:
         nodes=(node.label,),
     )
     build.add(op, x.shape, 1)
-
-
-def import_add(build: Builder, node: Node) -> None:
-    """The sum of two tensors, or of a tensor and a constant per channel."""
-    constant = [build.is_constant(node, i) for i in (0, 1)]
-    if any(constant):
-        which = constant.index(True)
-        _add_constant(build, node, which)
-    else:
-        _add_tensors(build, node, build.data(node, 0), build.data(node, 1))
 
 
 def import_activation(build: Builder, node: Node) -> None:
@@ -110,54 +98,3 @@ def _bound(build: Builder, node: Node, index: int, absent: float) -> float:
             f"its bound has the shape {value.shape}, expected one number", tensor=node.input(index)
         )
     return float(value.reshape(()))
-
-
-def _add_constant(build: Builder, node: Node, which: int) -> None:
-    """Input `which` is the constant.  Its one axis of more than one number becomes the channels."""
-    x, constant = build.data(node, 1 - which), build.weights(node, which, "addend")
-    rank = max(len(x.shape), constant.ndim)
-    shape = (*(1,) * (rank - len(x.shape)), *x.shape)
-    spread = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
-    varying = [axis for axis, size in enumerate(spread.shape) if size > 1]
-    if broadcast((shape, spread.shape)) != shape:
-        raise Rejected(
-            f"a constant of shape {constant.shape} makes the input of shape {x.shape} larger; "
-            "that is not supported",
-            tensor=node.inputs[which],
-        )
-    if len(varying) > 1:
-        raise Rejected(
-            f"the constant has the shape {constant.shape}; one number, or one per channel, is supported",
-            tensor=node.inputs[which],
-        )
-    kept = x.axis + rank - len(x.shape)
-    axis = varying[0] if varying else kept
-    bias = spread.reshape(-1) if varying else spread.reshape(())
-    _add_vector(build, node, [build.view(x, shape, axis)], axis, bias)
-
-
-def _add_tensors(build: Builder, node: Node, a: Tensor, b: Tensor) -> None:
-    rank = max(len(a.shape), len(b.shape))
-    shapes = [(*(1,) * (rank - len(x.shape)), *x.shape) for x in (a, b)]
-    common = broadcast(shapes)
-    wanted = [x.axis + rank - len(x.shape) for x in (a, b)]
-    candidates = (*wanted, channel_axis(rank), *range(rank - 1, -1, -1))
-    # The channel axis is the vector, and a vector is never spread over another.
-    axis = next((i for i in candidates if all(s[i] == common[i] for s in shapes)), None)
-    if axis is None:
-        raise Rejected(f"shapes {a.shape} and {b.shape} broadcast along every axis; that is not supported")
-    inputs = [build.view(x, s, axis) for x, s in zip((a, b), shapes, strict=True)]
-    _add_vector(build, node, inputs, axis, ZERO)
-
-
-def _add_vector(build: Builder, node: Node, inputs: list[Tensor], axis: int, bias: F64) -> None:
-    op = VectorOp(
-        name=build.op_name(node),
-        op=node.op,
-        inputs=tuple(x.name for x in inputs),
-        output=node.outputs[0],
-        factors=(ONE,) * len(inputs),
-        bias=bias,
-        nodes=(node.label,),
-    )
-    build.add(op, broadcast([x.shape for x in inputs]), axis)

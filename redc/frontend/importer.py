@@ -7,12 +7,40 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from redc.errors import UserError, raise_all
+from redc.frontend.arithmetic import (
+    import_add,
+    import_div,
+    import_many,
+    import_mul,
+    import_prelu,
+    import_sign,
+)
 from redc.frontend.builder import Builder
 from redc.frontend.constants import folds
 from redc.frontend.crossbars import import_conv, import_conv_transpose, import_gemm, import_matmul
-from redc.frontend.elementwise import import_activation, import_add, import_batch_normalization
+from redc.frontend.elementwise import import_activation, import_batch_normalization
+from redc.frontend.functions import FUNCTIONS, import_function
 from redc.frontend.inputs import input_shapes
+from redc.frontend.moves import (
+    import_concat,
+    import_depth_to_space,
+    import_expand,
+    import_gather,
+    import_pad,
+    import_slice,
+    import_space_to_depth,
+    import_split,
+    import_tile,
+    import_transpose,
+)
 from redc.frontend.nodes import Node, Source, read_source
+from redc.frontend.pools import (
+    import_average_pool,
+    import_global_average_pool,
+    import_global_max_pool,
+    import_max_pool,
+    import_reduce,
+)
 from redc.frontend.quantised import (
     import_cast,
     import_conv_integer,
@@ -31,6 +59,7 @@ from redc.frontend.reshapes import (
     import_squeeze,
     import_unsqueeze,
 )
+from redc.frontend.resize import import_resize
 from redc.frontend.schema import check_schema
 from redc.ir.graph import Graph
 
@@ -47,11 +76,41 @@ IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
     "MatMul": import_matmul,
     "BatchNormalization": import_batch_normalization,
     "Add": import_add,
+    "Sub": import_add,
+    "Mul": import_mul,
+    "Div": import_div,
+    "Neg": import_sign,
+    "Abs": import_sign,
+    "Max": import_many,
+    "Min": import_many,
+    "Sum": import_many,
+    "Mean": import_many,
+    "PRelu": import_prelu,
     "Relu": import_activation,
     "LeakyRelu": import_activation,
     "Tanh": import_activation,
     "Sigmoid": import_activation,
     "Clip": import_activation,
+    **dict.fromkeys(FUNCTIONS, import_function),
+    "MaxPool": import_max_pool,
+    "AveragePool": import_average_pool,
+    "GlobalAveragePool": import_global_average_pool,
+    "GlobalMaxPool": import_global_max_pool,
+    "ReduceMean": import_reduce,
+    "ReduceSum": import_reduce,
+    "ReduceMax": import_reduce,
+    "Concat": import_concat,
+    "Split": import_split,
+    "Slice": import_slice,
+    "Pad": import_pad,
+    "Transpose": import_transpose,
+    "Expand": import_expand,
+    "Tile": import_tile,
+    "Gather": import_gather,
+    "DepthToSpace": import_depth_to_space,
+    "SpaceToDepth": import_space_to_depth,
+    "Resize": import_resize,
+    "Upsample": import_resize,
     "Reshape": import_reshape,
     "Flatten": import_flatten,
     "Squeeze": import_squeeze,
@@ -103,7 +162,7 @@ def import_graph(
     for node in source.nodes:
         try:
             done = _import_node(build, node, lost)
-            if done and (extra := used.intersection(node.outputs[1:]) - {""}):
+            if done and (extra := used.intersection(node.outputs[1:]) - {"", *build.shapes}):
                 raise Rejected(f"its output {min(extra)!r} is read, which is not supported")
         except Rejected as error:
             where = source.place(node.describe(error.tensor))
@@ -141,7 +200,8 @@ def _import_node(build: Builder, node: Node, lost: set[str]) -> bool:
         raise Rejected(
             "it computes with integers", tensor=min(whole), hint="put a DequantizeLinear before it"
         )
-    IMPORTERS[node.operator](build, node)
+    with build.undone_if_rejected():
+        IMPORTERS[node.operator](build, node)
     return True
 
 

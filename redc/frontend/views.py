@@ -44,7 +44,7 @@ def squeezed(shape: Shape, axes: Sequence[int] | None) -> Shape:
     """The output shape of Squeeze: without `axes`; none or an empty list mean every axis of length 1."""
     if not axes:  # an empty list: onnxruntime's reading
         return tuple(d for d in shape if d != 1)
-    dropped = _normal(axes, len(shape))
+    dropped = normal_axes(axes, len(shape))
     for axis in dropped:
         if shape[axis] != 1:
             raise Rejected(f"axis {axis} of {_text(shape)} is not 1 and cannot be squeezed")
@@ -56,7 +56,7 @@ def unsqueezed(shape: Shape, axes: Sequence[int] | None) -> Shape:
     if axes is None:
         raise Rejected("it does not say which axes to insert")
     rank = len(shape) + len(axes)
-    inserted, rest = _normal(axes, rank), iter(shape)
+    inserted, rest = normal_axes(axes, rank), iter(shape)
     return tuple(1 if axis in inserted else next(rest) for axis in range(rank))
 
 
@@ -71,7 +71,8 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     return tuple(common)
 
 
-def _normal(axes: Sequence[int], rank: int) -> set[int]:
+def normal_axes(axes: Sequence[int], rank: int) -> set[int]:
+    """Axes counted from the front.  Raises Rejected unless they are distinct axes of `rank`."""
     normal = {axis + rank if axis < 0 else axis for axis in axes}
     if len(normal) != len(axes) or any(not 0 <= axis < rank for axis in normal):
         raise Rejected(f"axes {list(axes)} are not distinct axes of a tensor of rank {rank}")

@@ -8,7 +8,7 @@ neither.  Here onnxruntime is the judge (tests/redc/frontend/test_random_operato
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redc.frontend.rejected import Rejected
@@ -26,6 +26,7 @@ class Window:
     dilation: Sizes
     pads: Sizes
     output: Sizes
+    overhang: bool = False  # of a pool: some window reaches beyond the padding
 
 
 def deconvolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> Window:
@@ -84,6 +85,38 @@ def convolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> Wi
             pads.append(begin[a])
             output.append((length + begin[a] + end[a] - reach) // stride[a] + 1)
     return _window(kernel, stride, dilation, pads, output)
+
+
+def pooling(size: Sizes, attributes: Mapping[str, Any]) -> Window:
+    """The window of a MaxPool or AveragePool over an input of spatial `size`.  Raises Rejected."""
+    kernel = tuple(attributes.get("kernel_shape", ()))
+    if len(kernel) != len(size) or any(k < 1 for k in kernel):
+        raise Rejected(f"kernel_shape is {list(kernel)} for an image of {len(size)} axes")
+    stride, dilation, begin, end, auto_pad = _common(kernel, attributes)
+    if any(max(b, e) >= k for b, e, k in zip(begin, end, kernel, strict=True)):
+        raise Rejected(f"its pads {[*begin, *end]} are not all below its kernel {list(kernel)}")
+    if auto_pad.startswith("SAME") and any(d > 1 for d in dilation):
+        raise Rejected(f"onnxruntime takes auto_pad {auto_pad!r} of a pool without its dilations")
+    pads, output, overhang = [], [], False
+    for a, length in enumerate(size):
+        reach = (kernel[a] - 1) * dilation[a] + 1
+        if auto_pad.startswith("SAME") and (-(-length // stride[a]) - 1) * stride[a] + reach < length:
+            raise Rejected(f"auto_pad {auto_pad!r} would skip pixels of spatial axis {a}")
+        if auto_pad.startswith("SAME"):
+            out = -(-length // stride[a])
+            total = max(0, (out - 1) * stride[a] + reach - length)
+            before = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
+        else:
+            before, total = begin[a], begin[a] + end[a]
+            room = length + total - reach
+            out = room // stride[a] + 1
+            if attributes.get("ceil_mode", 0) and room % stride[a]:
+                out += (out * stride[a]) < length + before  # no window starts in the padding behind
+        pads.append(before)
+        output.append(out)
+        overhang |= (out - 1) * stride[a] + reach > length + total
+    window = _window(kernel, stride, dilation, pads, output)
+    return replace(window, overhang=overhang)
 
 
 def _window(kernel: Sizes, stride: Sizes, dilation: Sizes, pads: list[int], output: list[int]) -> Window:

@@ -8,7 +8,7 @@ its order and shape; operand order lives in the operators.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.program import IntType, smallest_type
+from redc.ir.stencil import Region
 from redc.mapping.formula import KernelPixel
 from redc.mapping.schedule import Schedule
 
@@ -73,13 +74,15 @@ class Tensor:
 class Activation:
     """A scalar function at the end of an operator.
 
-    relu; leaky (slope `alpha`); clip (to [`low`, `high`]); tanh; sigmoid.
+    relu; leaky (slope `alpha`); clip (to [`low`, `high`]); tanh; sigmoid; function: any other,
+    given by `function`, which no operator but an activation alone may end in.
     """
 
-    kind: Literal["relu", "leaky", "clip", "tanh", "sigmoid"]
+    kind: Literal["relu", "leaky", "clip", "tanh", "sigmoid", "function"]
     alpha: float = 0.0
     low: float = -np.inf
     high: float = np.inf
+    function: Callable[[F64], F64] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -181,9 +184,10 @@ class Normalisation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VectorOp:
-    """Elementwise on the vector unit: y = act(sum_i factor_i * x_i + bias).
+    """Elementwise on the vector unit: y = act(combine_i(factor_i * x_i) + bias).
 
-    Covers a BatchNormalization, Add or activation that no crossbar operator absorbed.  Factors
+    Covers a BatchNormalization, Add or activation that no crossbar operator absorbed.  `combine`
+    is sum, mul, max or min; only a sum has a bias, and a product has no factors.  Factors
     and bias are float64, of shape () or (C,) along the channel axis.  An input may be
     broadcast along axes of length 1 other than the channel axis.  `normalisation` is there for
     a BatchNormalization, whose bias is then beta - mean * factor.
@@ -198,9 +202,48 @@ class VectorOp:
     activation: Activation | None = None
     nodes: tuple[str, ...] = ()
     normalisation: Normalisation | None = None
+    combine: Literal["sum", "mul", "max", "min"] = "sum"
     multipliers: tuple[npt.NDArray[np.int64], ...] | None = None
     bias_codes: npt.NDArray[np.int64] | None = None
     requantise: Requantise | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegionCodes:
+    """A region in integers: a multiplier per tap, in the order of `Region.taps`; the f32 scale
+    of the requantisation, None where input and output have the same codes; the code of `fill`."""
+
+    multipliers: tuple[int, ...]
+    scale: float | None
+    fill: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StencilOp:
+    """Pooling, moving and resizing on the vector unit: every output pixel is the weighted sum or
+    the maximum of some input pixels, channel by channel.
+
+    The regions cover the output, each value once.  A maximum has no weights.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    regions: tuple[Region, ...]
+    reduction: Literal["sum", "max"] = "sum"
+    nodes: tuple[str, ...] = ()
+    codes: tuple[RegionCodes, ...] | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether every value of the output is a value of an input (or filled)."""
+        alone = all(region.input is None or _is_move(region) for region in self.regions)
+        return self.reduction == "max" or alone
+
+
+def _is_move(region: Region) -> bool:
+    return [weight for _, weight in region.taps()] == [1.0]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -218,7 +261,7 @@ class ReshapeOp:
         return (self.input,)
 
 
-Op = CrossbarOp | VectorOp | ReshapeOp
+Op = CrossbarOp | VectorOp | StencilOp | ReshapeOp
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from redc.ir.graph import Activation, Array, Codes, CrossbarOp, Graph, Op, Requantise, Tensor, VectorOp
+from redc.ir.graph import (
+    Activation,
+    Array,
+    Codes,
+    CrossbarOp,
+    Graph,
+    Op,
+    Requantise,
+    StencilOp,
+    Tensor,
+    VectorOp,
+)
 from redc.mapping.schedule import Line, Schedule
 
 
@@ -42,7 +53,9 @@ def _details(op: Op) -> Iterator[str]:
     if isinstance(op, CrossbarOp):
         yield from _crossbar(op)
     elif isinstance(op, VectorOp):
-        yield "factors " + ", ".join(map(_array, op.factors)) + f"; bias {_array(op.bias)}"
+        yield f"{op.combine} of factors " + ", ".join(map(_array, op.factors)) + f"; bias {_array(op.bias)}"
+    elif isinstance(op, StencilOp):
+        yield from _stencil(op)
     if isinstance(op, CrossbarOp | VectorOp):
         if op.activation:
             yield f"activation {_activation(op.activation)}"
@@ -54,6 +67,22 @@ def _details(op: Op) -> Iterator[str]:
             yield f"requantise {_requantise(op.requantise)}"
     if isinstance(op, CrossbarOp):
         yield from _placed(op)
+
+
+def _stencil(op: StencilOp) -> Iterator[str]:
+    for number, region in enumerate(op.regions):
+        sizes = _sizes(tuple(run.count for run in region.runs))
+        target = f"{region.target[0]}:{region.target[1]}"
+        if region.input is None:
+            text = f"fill {region.fill:.6g}"
+        else:
+            taps = len(list(region.taps()))
+            text = f"{op.reduction} of {taps} of {op.inputs[region.input]}"
+            text += f", channels {region.source[0]}:{region.source[1]}"
+        if op.codes is not None:
+            scale = op.codes[number].scale
+            text += ", same codes" if scale is None else f", scale {scale:.6g}"
+        yield f"region {sizes}, channels {target}: {text}"
 
 
 def _crossbar(op: CrossbarOp) -> Iterator[str]:

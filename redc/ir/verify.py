@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from redc.errors import InternalError
-from redc.ir.graph import Codes, CrossbarOp, Graph, Op, Requantise, ReshapeOp, Tensor, VectorOp
+from redc.ir.graph import Codes, CrossbarOp, Graph, Op, Requantise, ReshapeOp, StencilOp, Tensor, VectorOp
 from redc.mapping.check import MappingError, check
 from redc.mapping.formula import kernel_pixels
 from redc.mapping.schedule import Problem
@@ -33,6 +33,8 @@ def verify_graph(graph: Graph) -> None:
             _check_crossbar(op, inputs[0], output)
         elif isinstance(op, VectorOp):
             _check_vector(op, inputs, output)
+        elif isinstance(op, StencilOp):
+            _check_stencil(op, inputs, output)
         else:
             _check_reshape(op, inputs[0], output)
 
@@ -167,6 +169,32 @@ def _check_vector(op: VectorOp, inputs: Sequence[Tensor], y: Tensor) -> None:
         for codes in op.multipliers:
             _need(codes.dtype == np.int64 and codes.shape in ((), (1,), (width,)), op, "a bad multiplier")
     _check_codes_of(op, width, y)
+
+
+def _check_stencil(op: StencilOp, inputs: Sequence[Tensor], y: Tensor) -> None:
+    covered = np.zeros(y.buffer_shape, np.int8)
+    for region in op.regions:
+        _need(len(region.runs) == len(y.shape) - 1, op, "a region has another rank than its output")
+        where = (*(np.array(run.targets()) for run in region.runs), np.arange(*region.target))
+        inside = all(
+            w.size and w.min() >= 0 and w.max() < n for w, n in zip(where, covered.shape, strict=True)
+        )
+        _need(inside, op, "a region leaves its output")
+        covered[np.ix_(*where)] += 1
+        if region.input is None:
+            continue
+        _need(region.source[1] - region.source[0] == region.target[1] - region.target[0], op, "parts differ")
+        shape = inputs[region.input].buffer_shape
+        _need(region.source[0] >= 0 and region.source[1] <= shape[-1], op, "a part leaves its input's vector")
+        low, high = list(region.base), list(region.base)
+        for run in region.runs:
+            read = [at + step for at, _ in run.taps for step in (0, run.step * (run.count - 1))]
+            _need(bool(read), op, "a region of an input reads nothing")
+            low[run.axis], high[run.axis] = low[run.axis] + min(read), high[run.axis] + max(read)
+        reads = all(a >= 0 and b < n for a, b, n in zip(low, high, shape[:-1], strict=True))
+        _need(reads, op, "a region leaves its input")
+    _need(bool((covered == 1).all()), op, "its regions do not cover its output once")
+    _need(op.codes is None or len(op.codes) == len(op.regions), op, "codes and regions differ in number")
 
 
 def _check_reshape(op: ReshapeOp, x: Tensor, y: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from redc.ir.graph import Codes, CrossbarOp, Graph, Op, ReshapeOp, VectorOp
+from redc.ir.graph import Codes, CrossbarOp, Graph, Op, ReshapeOp, StencilOp, VectorOp
 from redc.passes.identity import remove_identities
 
 SATURATING = ("relu", "clip")
@@ -48,13 +48,15 @@ def is_quantiser(op: Op) -> bool:
 
 def _joined(maker: Op | None, op: Op, given: dict[str, Codes | None], graph: Graph) -> Op | None:
     """`maker` with what `op` does to its output at the end; None where that is not the same."""
-    if not isinstance(maker, CrossbarOp | VectorOp) or not isinstance(op, VectorOp):
+    if not isinstance(maker, CrossbarOp | VectorOp | StencilOp) or not isinstance(op, VectorOp):
         return None
     source, nodes = maker.output, (*maker.nodes, *op.nodes)
     if source in graph.outputs or len(graph.consumers(source)) > 1 or len(op.inputs) > 1:
         return None
     if given[source] is None:
         return replace(maker, output=op.output, nodes=nodes) if is_quantiser(op) else None
+    if isinstance(maker, StencilOp):
+        return None
     act = op.activation
     plain = bool((op.factors[0] == 1).all() and (op.bias == 0).all())
     same = plain and given[source] == given[op.output]

@@ -9,6 +9,9 @@ import numpy as np
 from redc.ir.graph import F64, CrossbarOp, Graph, Op, VectorOp
 from redc.passes.identity import remove_identities
 
+FOLDED = ("BatchNormalization", "Add")
+"""What the oracle of `redc diff` knows to lie in a crossbar operator's weights and bias."""
+
 
 def fold_batchnorm_and_add(graph: Graph) -> Graph:
     """Fold BatchNormalization and Add of a constant into the crossbar operator before them.
@@ -25,11 +28,12 @@ def fold_batchnorm_and_add(graph: Graph) -> Graph:
     at: dict[str, int] = {}  # tensor -> index in `ops` of the crossbar operator that makes it
     gone: set[str] = set()
     for op in graph.ops:
-        before = at.get(op.inputs[0]) if isinstance(op, VectorOp) and len(op.inputs) == 1 else None
+        before = at.get(op.inputs[0]) if isinstance(op, VectorOp) and op.op in FOLDED else None
         if before is not None and isinstance(op, VectorOp) and graph.feeds_only(op.inputs[0], op):
             crossbar = ops[before]
             assert isinstance(crossbar, CrossbarOp)
-            if crossbar.activation is None and _may_fold(crossbar, op, graph):
+            plain = crossbar.activation is None and len(op.inputs) == 1
+            if plain and _may_fold(crossbar, op, graph):
                 ops[before] = _fold(crossbar, op)
                 gone.add(op.inputs[0])
                 at[op.output] = before

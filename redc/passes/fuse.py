@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from redc.ir.graph import Graph, Op, ReshapeOp, VectorOp
+from redc.ir.graph import CrossbarOp, Graph, Op, VectorOp
 from redc.passes.identity import remove_identities
 
 
@@ -27,7 +27,7 @@ def fuse_activations(graph: Graph) -> Graph:
             maker = ops[before]
             free = graph.feeds_only(op.inputs[0], op)
             given = graph.tensors[op.inputs[0]].given is not None
-            if free and not given and not isinstance(maker, ReshapeOp) and maker.activation is None:
+            if free and not given and isinstance(maker, CrossbarOp | VectorOp) and _takes(maker, op):
                 nodes = (*maker.nodes, *op.nodes)
                 ops[before] = replace(maker, activation=op.activation, output=op.output, nodes=nodes)
                 gone.add(op.inputs[0])
@@ -39,8 +39,17 @@ def fuse_activations(graph: Graph) -> Graph:
     return replace(graph, ops=tuple(ops), tensors=tensors)
 
 
+FUSED = ("Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid")
+"""What the oracle of `redc diff` knows to end a crossbar operator."""
+
+
+def _takes(maker: CrossbarOp | VectorOp, activation: VectorOp) -> bool:
+    known = isinstance(maker, VectorOp) or activation.op in FUSED
+    return known and maker.activation is None
+
+
 def _is_plain(op: VectorOp) -> bool:
     """An activation and nothing else: y = act(x)."""
-    if op.activation is None or len(op.inputs) != 1:
+    if op.activation is None or op.activation.kind == "function" or len(op.inputs) != 1:
         return False
     return bool((op.factors[0] == 1).all() and (op.bias == 0).all())

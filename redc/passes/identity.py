@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from redc.ir.graph import Graph, Op, ReshapeOp, VectorOp
+from redc.ir.graph import Graph, Op, ReshapeOp, StencilOp, VectorOp
 
 
 def remove_identities(graph: Graph) -> Graph:
@@ -62,7 +62,7 @@ def _without_one(graph: Graph) -> Graph | None:
 
 def _reading(op: Op, old: str, new: str) -> Op:
     """`op` with input `new` in place of `old`."""
-    if isinstance(op, VectorOp):
+    if isinstance(op, VectorOp | StencilOp):
         return replace(op, inputs=tuple(new if name == old else name for name in op.inputs))
     return replace(op, input=new)
 

@@ -25,11 +25,13 @@ from redc.ir.graph import (
     Op,
     Requantise,
     ReshapeOp,
+    StencilOp,
     Table,
     VectorOp,
 )
 from redc.passes.context import Context, Options
-from redc.passes.tables import SATURATING, build_table
+from redc.passes.stencil_codes import kept_codes, stencil_codes
+from redc.passes.tables import SATURATING, build_table, tabulate
 
 DEFAULT_BITS = 8
 FLOAT_BITS = 16
@@ -52,9 +54,11 @@ NOTHING = 1e-20
 def quantise(graph: Graph, context: Context) -> Graph:
     """Choose codes for every tensor, quantise weights and biases, derive requantisation.
 
-    A reshaped tensor keeps its source's codes.  Post: every tensor in use has `codes`; every CrossbarOp its
-    weight, bias and requantisation; every VectorOp its multipliers.  Raises UserError if a
-    range is missing, or bits are asked of a model that has its own.
+    A reshaped tensor keeps its source's codes, and so does what only moves values of one tensor.
+    What feeds only a Concat takes the codes of its output.  Post: every tensor in use has
+    `codes`; every CrossbarOp its weight, bias and requantisation; every VectorOp its
+    multipliers, every StencilOp its codes.  Raises UserError if a range is missing, or bits are
+    asked of a model that has its own.
 
     What a model that arrives quantised gives is taken as it is.  What it leaves in float gets
     FLOAT_BITS, unless the options say otherwise: it is to stay as near to float as can be.
@@ -63,9 +67,7 @@ def quantise(graph: Graph, context: Context) -> Graph:
     given = {name: tensor.given for name, tensor in graph.tensors.items() if tensor.given is not None}
     bits = context.options.input_bits or (FLOAT_BITS if given else DEFAULT_BITS)
     weight_bits = context.options.weight_bits or DEFAULT_BITS
-    made = [op.output for op in graph.ops if not isinstance(op, ReshapeOp) and not _saturates(op)]
-    unknown = tuple(name for name in (*graph.inputs, *made) if name not in given)
-    ranges = context.observe(unknown) if unknown else {}
+    ranges = _ranges(graph, given, context)
     codes: dict[str, Codes] = {}
     for name in graph.inputs:
         codes[name] = given.get(name) or choose_codes(_range(ranges, name), bits)
@@ -74,12 +76,18 @@ def quantise(graph: Graph, context: Context) -> Graph:
         if isinstance(op, ReshapeOp):
             codes[op.output] = codes[op.input]
             ops.append(op)
-            continue
-        codes[op.output] = given.get(op.output) or _output_codes(op, ranges, bits)
-        if isinstance(op, CrossbarOp):
-            ops.append(_crossbar(op, codes, weight_bits))
+        elif isinstance(op, StencilOp):
+            kept = given.get(op.output) or kept_codes(op, codes)
+            codes[op.output] = kept or choose_codes(_range(ranges, op.output), bits)
+            ops.append(stencil_codes(op, codes))
         else:
-            ops.append(_vector(op, codes))
+            like = _joined(graph, op.output)
+            own = given.get(op.output) or given.get(like)
+            codes[op.output] = own or _output_codes(op, ranges, bits, like)
+            if isinstance(op, CrossbarOp):
+                ops.append(_crossbar(op, codes, weight_bits))
+            else:
+                ops.append(_vector(op, codes))
     tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
     return replace(graph, tensors=tensors, ops=tuple(ops))
 
@@ -103,8 +111,36 @@ def _check_bits(graph: Graph, options: Options) -> None:
 
 def _saturates(op: Op) -> bool:
     """Whether the function itself bounds the output."""
-    activation = None if isinstance(op, ReshapeOp) else op.activation
+    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
     return activation is not None and activation.kind in SATURATING
+
+
+def _ranges(graph: Graph, given: Mapping[str, Codes], context: Context) -> dict[str, Range]:
+    """What was observed of every tensor that codes are chosen for.
+
+    A tensor that the model does not have, for a node became several operators, takes the range
+    of its reshaped copy.
+    """
+    made = [op.output for op in graph.ops if not isinstance(op, ReshapeOp) and not _saturates(op)]
+    copies = {op.input: op.output for op in graph.ops if isinstance(op, ReshapeOp)}
+    stencils = [op.output for op in graph.ops if isinstance(op, StencilOp) and op.output in copies]
+    wanted = (*graph.inputs, *made, *(copies[name] for name in stencils))
+    unknown = tuple(name for name in wanted if name not in given)
+    ranges = dict(context.observe(unknown)) if unknown else {}
+    for name in stencils:
+        if name not in ranges and copies[name] in ranges:
+            ranges[name] = ranges[copies[name]]
+    return ranges
+
+
+def _joined(graph: Graph, tensor: str) -> str:
+    """The tensor whose codes `tensor` takes: the Concat's that it feeds alone, or its own."""
+    readers = graph.consumers(tensor)
+    if len(readers) == 1 and tensor not in graph.outputs:
+        reader = readers[0]
+        if isinstance(reader, StencilOp) and reader.moves and len(set(reader.inputs)) > 1:
+            return reader.output
+    return tensor
 
 
 def round_scale(scale: float) -> float:
@@ -163,13 +199,13 @@ def _range(ranges: Mapping[str, Range], tensor: str) -> Range:
     return ranges[tensor]
 
 
-def _output_codes(op: CrossbarOp | VectorOp, ranges: Mapping[str, Range], bits: int) -> Codes:
+def _output_codes(op: CrossbarOp | VectorOp, ranges: Mapping[str, Range], bits: int, like: str) -> Codes:
     kind = op.activation.kind if op.activation else ""
     if kind in SATURATING:
         if SATURATING[kind].low < 0:
             return Codes(bits, True, _scale(1.0, (1 << (bits - 1)) - 1))
         return Codes(bits, False, _scale(1.0, (1 << bits) - 1))
-    return choose_codes(_range(ranges, op.output), bits)
+    return choose_codes(_range(ranges, like), bits)
 
 
 def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> CrossbarOp:
@@ -231,6 +267,13 @@ def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
     direct = _direct(op, codes)
     if direct is not None:
         return direct
+    if op.activation is not None and op.activation.kind == "function":
+        return _function(op, op.activation, codes[op.inputs[0]], codes[op.output])
+    if op.combine == "mul":
+        product = np.asarray(math.prod(codes[name].scale for name in op.inputs))
+        ones = (np.ones((), np.int64),) * len(op.inputs)
+        requantise = _requantise(op.activation, product, codes[op.output])
+        return replace(op, multipliers=ones, bias_codes=np.zeros((), np.int64), requantise=requantise)
     real = [f * codes[name].scale for f, name in zip(op.factors, op.inputs, strict=True)]
     largest = np.maximum.reduce([np.abs(r) for r in np.broadcast_arrays(*real, op.bias)[:-1]])
     step = np.where(largest > 0, largest / (1 << 15), float(ZERO_CHANNEL_SCALE))
@@ -261,6 +304,15 @@ def _direct(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp | None:
             np.ones((), np.float32), 0, low, high, table=Table(low, high, 0, 0, entries, 0.0)
         ),
     )
+
+
+def _function(op: VectorOp, activation: Activation, source: Codes, out: Codes) -> VectorOp:
+    """A scalar function: one table over every code of the input."""
+    assert activation.function is not None
+    table = tabulate(activation.function, source, out)
+    requantise = Requantise(np.ones((1,), np.float32), 0, table.low, table.high, 1.0, table)
+    one, none = np.ones((), np.int64), np.zeros((), np.int64)
+    return replace(op, multipliers=(one,), bias_codes=none, requantise=requantise)
 
 
 def _requantise(activation: Activation | None, step: F64, out: Codes) -> Requantise:

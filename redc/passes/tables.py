@@ -1,4 +1,8 @@
-"""tanh and sigmoid as tables: a fine grid of pre-activations, straight lines between entries."""
+"""Functions as tables, with straight lines between entries.
+
+tanh and sigmoid end other operators: their table lies over a fine grid of pre-activations.  Any
+other function stands alone: its table lies over the codes of its input.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ GRID = 16
 """Grid points of the pre-activation per output step, where the function is steepest."""
 FRACTION = 8
 """Bits below the point of a table entry."""
+LINE = 1 / 16
+"""Steps of the output by which a straight line may miss the function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +80,27 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     error = float(np.abs(line - exact(at[:-2, None] + points * grid * 2**shift)).max(initial=0.0))
     error += grid * function.steepest / (2 * step)
     return Table(-half, half, shift, FRACTION, entries, error), grid
+
+
+def tabulate(function: Callable[[F64], F64], source: Codes, codes: Codes) -> Table:
+    """The table of `function` from every code of `source` (less its zero) into `codes`.
+
+    Entries lie as far apart as keeps every code's straight line within LINE steps of the
+    function.  `error` is the largest deviation from float64, over all codes of the input and
+    before the final rounding; that the input itself is rounded is not part of it.
+    """
+    low, high = source.low - source.zero, source.high - source.zero
+    count = high - low + 1
+    at = np.arange(low, low + 2 * count, dtype=np.float64) * source.scale
+    with np.errstate(all="ignore"):
+        real = np.nan_to_num(function(at) / codes.scale + codes.zero, nan=codes.zero)
+    exact = np.clip(real, codes.low, codes.high)
+    fine = np.rint(exact * 2**FRACTION).astype(np.int64)
+    for shift in range(count.bit_length() - 1, -1, -1):
+        entries = fine[:: 1 << shift][: ((count - 1) >> shift) + 2]
+        index, rest = np.divmod(np.arange(count), 1 << shift)
+        line = entries[index] + (entries[index + 1] - entries[index]) * (rest / (1 << shift))
+        error = float(np.abs(line / 2**FRACTION - exact[:count]).max())
+        if error <= LINE or not shift:
+            break
+    return Table(low, high, shift, FRACTION, entries, error)

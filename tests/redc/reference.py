@@ -6,6 +6,9 @@ formula, mappings or layouts is used.
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +19,7 @@ import onnxruntime
 
 from redc.errors import UserError
 from redc.frontend import import_graph
-from redc.ir.graph import Activation, CrossbarOp, Graph, Tensor, VectorOp
+from redc.ir.graph import Activation, CrossbarOp, Graph, StencilOp, Tensor, VectorOp
 from redc.ir.verify import verify_graph
 from redc.passes.fold import fold_batchnorm_and_add
 from redc.passes.fuse import fuse_activations
@@ -35,7 +38,10 @@ def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, F64]:
             y = np.moveaxis(_crossbar(op, last, out.buffer_shape), -1, out.axis)
         elif isinstance(op, VectorOp):
             terms = [_spread(f, out) * values[n] for f, n in zip(op.factors, op.inputs, strict=True)]
-            y = sum(terms, start=_spread(op.bias, out))
+            y = functools.reduce(COMBINE[op.combine], terms) + _spread(op.bias, out)
+        elif isinstance(op, StencilOp):
+            lasts = [np.moveaxis(values[n], graph.tensors[n].axis, -1) for n in op.inputs]
+            y = np.moveaxis(_stencil(op, lasts, out.buffer_shape), -1, out.axis)
         else:
             y = x.reshape(out.shape)
         if not isinstance(op, CrossbarOp | VectorOp) or op.activation is None:
@@ -50,6 +56,29 @@ def _spread(per_channel: F64, tensor: Tensor) -> F64:
     shape = [1] * len(tensor.shape)
     shape[tensor.axis] = -1
     return per_channel.reshape(shape)
+
+
+COMBINE = {"sum": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+def _stencil(op: StencilOp, inputs: list[F64], shape: tuple[int, ...]) -> F64:
+    """Pixel by pixel, as `Run` and `Region` say."""
+    y = np.full(shape, np.nan)
+    for region in op.regions:
+        for i in np.ndindex(*(run.count for run in region.runs)):
+            place = tuple(r.to * n + r.first for r, n in zip(region.runs, i, strict=True))
+            read = (
+                [] if region.input is not None else [np.full(shape[-1], region.fill)[slice(*region.target)]]
+            )
+            for taps in itertools.product(*(r.taps for r in region.runs)) if region.input is not None else ():
+                at = list(region.base)
+                for run, n, (offset, _) in zip(region.runs, i, taps, strict=True):
+                    at[run.axis] += run.step * n + offset
+                assert min(at, default=0) >= 0
+                pixel = inputs[region.input][tuple(at)][slice(*region.source)]
+                read.append(pixel * math.prod(weight for _, weight in taps))
+            y[(*place, slice(*region.target))] = np.max(read, 0) if op.reduction == "max" else sum(read)
+    return y
 
 
 def _crossbar(op: CrossbarOp, x: F64, shape: tuple[int, ...]) -> F64:
@@ -83,6 +112,8 @@ def _dense(op: CrossbarOp, k: tuple[int, ...]) -> F64:
 
 
 def _activate(activation: Activation, x: F64) -> F64:
+    if activation.function is not None:
+        return activation.function(x)
     functions: dict[str, Callable[[F64], F64]] = {
         "relu": lambda v: np.maximum(v, 0),
         "leaky": lambda v: np.where(v < 0, activation.alpha * v, v),
@@ -110,10 +141,14 @@ def random_feeds(graph: Graph, seed: int = 0) -> dict[str, Array]:
     return {n: rng.standard_normal(graph.tensors[n].shape).astype(np.float32) for n in graph.inputs}
 
 
-def agree(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Graph:
+def agree(
+    model: onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    feeds: Mapping[str, Array] | None = None,
+) -> Graph:
     """Import, fold and fuse `model`; at every step it computes what onnxruntime does."""
     graph = import_graph(model, shapes)
-    feeds = random_feeds(graph)
+    feeds = feeds or random_feeds(graph)
     expected = run_onnx(model, feeds)
     for step in (graph, folded := fold_batchnorm_and_add(graph), fuse_activations(folded)):
         verify_graph(step)

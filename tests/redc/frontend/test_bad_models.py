@@ -37,13 +37,13 @@ def named(model: onnx.ModelProto, *names: str) -> onnx.ModelProto:
 
 
 def test_unsupported_operators_are_one_error_that_names_every_node() -> None:
-    pool = "MaxPool<kernel_shape = [1, 1]>"
+    pool = "LpPool<kernel_shape = [1, 1]>"
     body = f"a = {pool}(x)\n b = Relu(a)\n c = {pool}(b)\n y = Softplus(c)"
     model = named(parse(body), "pool", "act", "", "soft")
     model.graph.node[3].domain = "com.acme"
     assert error_of(model).splitlines()[:4] == [
         "m.onnx: 3 nodes have operators that the accelerator does not run:",
-        "    MaxPool: 'pool' (node 0), 'c' (node 2)",
+        "    LpPool: 'pool' (node 0), 'c' (node 2)",
         "    com.acme.Softplus: 'soft' (node 3)",
         error_of(model).splitlines()[3],
     ]
@@ -51,7 +51,7 @@ def test_unsupported_operators_are_one_error_that_names_every_node() -> None:
 
 
 def test_unsupported_operators_come_before_open_dimensions() -> None:
-    assert "Softplus" in error_of(parse("y = Softplus(x)", x="float[1, 3, H, W] x"))
+    assert "Softmax" in error_of(parse("y = Softmax(x)", x="float[1, 3, H, W] x"))
 
 
 def test_control_flow_is_an_unsupported_operator() -> None:
@@ -115,8 +115,6 @@ def test_control_flow_is_an_unsupported_operator() -> None:
         ("y = Add(x, c)", "float[3, 4] c = {1,2,3,4,5,6,7,8,9,10,11,12}", "one number, or one per channel"),
         ("y = Add(x, c)", "float[2, 1, 1, 1] c = {1, 2}", "larger"),
         ("y = Add(x, c)", "float[5] c = {1, 2, 3, 4, 5}", "do not broadcast"),
-        ("u = Flatten(x)\n t = Reshape(x, to)\n y = Add(u, t)", "int64[2] to = {24, 1}",
-         "broadcast along every axis"),
         ("y = Reshape(x, to)", "int64[1] to = {5}", "cannot reshape 1x2x3x4"),
         ("y = Reshape(x, to)", "int64[2] to = {5, -1}", "do not divide"),
         ("y = Reshape(x, to)", "int64[2] to = {-1, -1}", "is no shape"),

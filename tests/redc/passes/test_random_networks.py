@@ -56,7 +56,7 @@ PLAIN = ("Relu", "LeakyRelu", "Tanh", "Sigmoid", "Identity", "Dropout")
 def extend(draw: st.DrawFn, net: Net) -> None:
     """One more random node that fits a tensor of `net`."""
     name, shape = net.tensors[draw(st.integers(max(0, len(net.tensors) - 3), len(net.tensors) - 1))]
-    kinds = [*PLAIN, "Clip", "Add", "Sum", "Reshape", "MatMul", "Squeeze"]
+    kinds = [*PLAIN, "Clip", "Add", "Sum", "Reshape", "MatMul", "Squeeze", "Mul", "Max", "Join", "Flip"]
     kinds += ["Flatten", "BatchNormalization"] if len(shape) > 1 else []
     kinds += ["ConvTranspose", "Conv"] * 3 if len(shape) > 2 else []
     kind = draw(st.sampled_from(kinds))
@@ -71,6 +71,17 @@ def extend(draw: st.DrawFn, net: Net) -> None:
     elif kind == "Sum":
         same = [other for other, size in net.tensors if size == shape]
         net.node("Add", [name, draw(st.sampled_from(same))], shape)
+    elif kind in ("Mul", "Max"):
+        same = [other for other, size in net.tensors if size == shape]
+        net.node(kind, [name, draw(st.sampled_from(same))], shape)
+    elif kind == "Join":
+        same = [other for other, size in net.tensors if size == shape]
+        axis = draw(st.integers(0, len(shape) - 1))
+        joined = tuple(2 * size if i == axis else size for i, size in enumerate(shape))
+        net.node("Concat", [name, draw(st.sampled_from(same))], joined, axis=axis)
+    elif kind == "Flip":
+        order = draw(st.permutations(range(len(shape))))
+        net.node("Transpose", [name], tuple(shape[i] for i in order), perm=order)
     elif kind == "Reshape":
         to = (shape[0], -1) if draw(st.booleans()) else (shape[0], *shape[1:], 1)
         net.node("Reshape", [name, net.integers(to)], np.empty(shape).reshape(to).shape)

@@ -1,0 +1,91 @@
+"""From rows (which input pixels each output pixel reads, axis by axis) to a `StencilOp`."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from redc.frontend.builder import Builder, channel_axis
+from redc.frontend.nodes import Node
+from redc.frontend.rejected import Rejected
+from redc.ir.graph import StencilOp, Tensor
+from redc.ir.stencil import Part, Region, Row, identity, runs
+
+MAX_REGIONS = 512
+"""Nests of one operator; what is too irregular for so many is not for the accelerator."""
+MAX_PARTS = 32
+"""Parts into which a vector is cut; for more of them the channels go to another axis."""
+
+Rows = Mapping[int, Sequence[Row]]
+"""ONNX axis -> its rows; an axis that is not named stays as it is."""
+
+
+def add_stencil(
+    build: Builder,
+    node: Node,
+    x: Tensor,
+    rows: Rows,
+    output: str,
+    *,
+    reduction: Literal["sum", "max"] = "sum",
+    fill: float = 0.0,
+    periods: Mapping[int, int] | None = None,
+) -> Tensor:
+    """Append the operator that makes `output` of `x` by `rows`, and give its tensor.
+
+    Rows without an input pixel hold `fill`.  `periods` says after how many rows an axis repeats
+    itself.  The channels stay where they are if their rows only cut and join the vector; else
+    another axis becomes the channels.  Raises Rejected where the rows are too irregular.
+    """
+    axis, parts = _channels(x, rows)
+    x = build.along(x, axis)
+    pixels = [a for a in range(len(x.shape)) if a != axis]
+    found = [
+        runs(rows[a] if a in rows else identity(x.shape[a]), position, (periods or {}).get(a, 1))
+        for position, a in enumerate(pixels)
+    ]
+    if math.prod(map(len, found)) * len(parts) > MAX_REGIONS:
+        raise Rejected("its output is too irregular for loops")
+    whole, base = (0, x.shape[axis]), (0,) * len(pixels)
+    regions = [
+        Region(0, box, source, target, base, fill)
+        if source is not None and all(run.taps for run in box)
+        else Region(None, box, whole, target, base, fill)
+        for source, target in parts
+        for box in itertools.product(*found)
+    ]
+    name = build.op_name(node)
+    op = StencilOp(name, node.op, (x.name,), output, tuple(regions), reduction, (node.label,))
+    shape = tuple(len(rows[a]) if a in rows else size for a, size in enumerate(x.shape))
+    return build.add(op, shape, axis)
+
+
+def _channels(x: Tensor, rows: Rows) -> tuple[int, list[tuple[Part | None, Part]]]:
+    """The axis for the channels, and which part of its vectors goes where (None: filled)."""
+    rank = len(x.shape)
+    for axis in dict.fromkeys((x.axis, channel_axis(rank), *range(rank - 1, -1, -1))):
+        parts = vector_parts(rows[axis] if axis in rows else identity(x.shape[axis]))
+        if parts is not None:
+            return axis, parts
+    raise Rejected("it changes every axis, and none can hold the channels")
+
+
+def vector_parts(rows: Sequence[Row]) -> list[tuple[Part | None, Part]] | None:
+    """Rows of the channel axis as (part of the input, part of the output); None if they are more
+    than a vector cut and joined."""
+    found = runs(rows, 0)
+    plain = all(
+        not run.taps or ([w for _, w in run.taps] == [1.0] and (run.step == 1 or run.count == 1))
+        for run in found
+    )
+    if not plain or len(found) > MAX_PARTS:
+        return None
+    return [
+        (
+            (run.taps[0][0], run.taps[0][0] + run.count) if run.taps else None,
+            (run.first, run.first + run.count),
+        )
+        for run in found
+    ]
