@@ -124,6 +124,28 @@ def load_target_file(name_or_path: str) -> TargetFile:
     raise AssertionError
 
 
+def costs_of(target: Target, given: str | None = None) -> Costs | None:
+    """What the machine of a program costs: by the target `given`, else by that of its name.
+
+    None where no target of that name comes with redc, or its machine fields are not those of the
+    program.  Raises ProgramError where the `given` one is no target or another machine.
+    """
+    if given is None:
+        known = _shipped(target.name) if target.name in target_names() else None
+        return known.costs if known and digest_of(known.target) == digest_of(target) else None
+    file = load_target_file(given)
+    report = Report(None, given)
+    for key in FIELDS:
+        here, there = ("any" if (v := getattr(t, key)) is None else v for t in (target, file.target))
+        if here != there:
+            message = f"{key} is {there} here, the program was compiled for {key} {here}"
+            report.error(
+                NOWHERE, message, "a target may change what a run costs; compile again for another machine"
+            )
+    report.raise_if_any()
+    return file.costs
+
+
 def digest_of(target: Target) -> str:
     """The SHA-256 of the machine fields, as `.target` writes them."""
     fields = (f"{key} {'any' if (v := getattr(target, key)) is None else v}" for key in FIELDS)

@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from isa.program import Program
+from isa.program import Program, Target
 from redc.diff_layers import Comparison, arrays_of
-from redc.diff_report import Closeness, LayerRow, Mismatch, OutputRow, Report
+from redc.diff_report import Closeness, Costs, LayerRow, Mismatch, OutputRow, Report
 from redc.errors import UserError
 from redc.oracle import Network, real, run_model
 
 if TYPE_CHECKING:
     import onnx
+
+    from runtime.counters import Counters
 
 __all__ = ["Closeness", "LayerRow", "Mismatch", "OutputRow", "Report", "diff"]
 
@@ -63,6 +65,7 @@ def diff(
     import runtime
     from redc.frontend import bind_inputs, load_model
 
+    target = None if isinstance(options.get("target"), Target | None) else str(options["target"])
     proto = load_model(model)
     if program is not None and not isinstance(program, Program):
         import isa
@@ -113,10 +116,24 @@ def diff(
         rounds=result.total.rounds,
         cycles=result.total.cycles,
         arrays=sum(arrays_of(program, name) for name in program.crossbars),
+        costs=_costs(program, result.counters, target),
         min_sqnr=min_sqnr,
         problems=tuple(comparison.problems()),
         notes=(*notes, *result.notes),
     )
+
+
+def _costs(program: Program, counters: tuple[tuple[str, Counters], ...], target: str | None) -> Costs:
+    """By the target it was compiled for: `target`, where that is a file, else the one of its name."""
+    from isa.targets import costs_of
+    from runtime.cost import cost_of
+    from runtime.report import si
+
+    cost = cost_of(program, counters, costs_of(program.target, target))
+    layers = tuple(cost.layer(position) for position in range(len(cost.layers)))
+    totals = cost.totals()
+    shown = tuple((si(row["latency_s"], "s"), si(row["energy_j"], "J")) for row in (*layers, totals))
+    return Costs(layers, totals, shown)
 
 
 # ---------------------------------------------------------------- what to compare on

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,7 +100,6 @@ class LayerRow:
             "rounds": self.rounds,
             "cycles": self.cycles,
             "arrays": self.arrays,
-            "energy_j": None,
         }
 
 
@@ -126,6 +125,16 @@ class OutputRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """What the run cost: entries of JSON `layers` and `totals`, and for each layer and the total
+    its latency and energy as text."""
+
+    layers: tuple[Mapping[str, Any], ...]
+    totals: Mapping[str, Any]
+    shown: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of one comparison.
 
@@ -143,6 +152,7 @@ class Report:
     rounds: int
     cycles: int
     arrays: int
+    costs: Costs
     min_sqnr: float | None = None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -167,14 +177,18 @@ class Report:
             "fidelity": self.fidelity,
             "passed": self.passed,
             "outputs": [output.as_dict() for output in self.outputs],
-            "layers": [layer.as_dict() for layer in self.layers],
+            "layers": [
+                layer.as_dict() | dict(cost)
+                for layer, cost in zip(self.layers, self.costs.layers, strict=True)
+            ],
             "totals": {
                 "rounds": self.rounds,
                 "cycles": self.cycles,
-                "latency_s": None,
-                "energy_j": None,
+                "latency_s": self.costs.totals["latency_s"],
+                "energy_j": self.costs.totals["energy_j"],
                 "arrays": self.arrays,
-                "area_mm2": None,
+                "area_mm2": self.costs.totals["area_mm2"],
+                **self.costs.totals,
             },
         }
 
@@ -191,9 +205,12 @@ class Report:
             "rounds",
             "cycles",
             "arrays",
+            "latency",
+            "energy",
         ]
         rows = [_cells(layer) for layer in self.layers]
         rows.append(["total", "", "", "", "", "", "", *map(_number, (self.rounds, self.cycles, self.arrays))])
+        rows = [[*row, *cost] for row, cost in zip(rows, self.costs.shown, strict=True)]
         outputs = [
             [
                 o.name,
@@ -208,7 +225,7 @@ class Report:
         parts = [
             f"{self.model} on {options}",
             "",
-            grid(head, rows, right={5, 6, 7, 8, 9}),
+            grid(head, rows, right={5, 6, 7, 8, 9, 10, 11}),
             "",
             grid(["output", "shape", "SQNR dB", "max error", "cosine"], outputs, right={2, 3, 4}),
             "",

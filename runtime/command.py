@@ -14,6 +14,9 @@ import numpy as np
 
 from isa.geometry import arrays_of
 from isa.program import Array, Instruction, Layer, Matrix, Program, walk
+from isa.targets import costs_of
+from runtime.cost import Cost, cost_of
+from runtime.cost_report import text as cost_text
 from runtime.counters import Counters, total
 from runtime.doors import outer_name
 from runtime.errors import InputError
@@ -40,6 +43,7 @@ def run_command(options: argparse.Namespace) -> int:
     check_options(options)
     program = isa.load(options.program)
     isa.verify(program)
+    costs = costs_of(program.target, options.target)
     traced: list[str] = []
     outputs: dict[str, Array] = {}
     notes: tuple[str, ...] = ()
@@ -51,10 +55,12 @@ def run_command(options: argparse.Namespace) -> int:
         result = execute(program, options, tell)
         counters, outputs, notes = list(result.counters), result.outputs, result.notes
         seconds = result.host_seconds
+    cost = cost_of(program, counters, costs)
     if options.json:
-        print(json.dumps(document(program, options, counters, seconds, outputs, notes, traced), indent=1))
+        found = document(program, options, counters, seconds, cost, outputs, notes, traced)
+        print(json.dumps(found, indent=1))
     else:
-        print(text(program, options, counters, seconds, outputs, notes))
+        print(text(program, options, counters, seconds, cost, outputs, notes))
     return 0
 
 
@@ -131,6 +137,7 @@ def document(
     options: argparse.Namespace,
     counters: list[tuple[str, Counters]],
     seconds: Mapping[str, float],
+    cost: Cost,
     outputs: dict[str, Array],
     notes: tuple[str, ...],
     traced: list[str],
@@ -145,11 +152,14 @@ def document(
         "outputs": [summary(name, array) for name, array in outputs.items()],
         "output_file": options.output,
         "layers": [
-            layer_row(program, layer, counted, seconds) | {"nodes": list(layer.nodes), "tensor": layer.tensor}
-            for layer, (_, counted) in zip(program.layers, counters, strict=True)
+            layer_row(program, layer, counted, seconds)
+            | {"nodes": list(layer.nodes), "tensor": layer.tensor}
+            | cost.layer(position)
+            for position, (layer, (_, counted)) in enumerate(zip(program.layers, counters, strict=True))
         ],
         "totals": total(counters).as_dict()
-        | {"arrays": arrays(program, set(program.crossbars)), "host_s": total_seconds(seconds)},
+        | {"arrays": arrays(program, set(program.crossbars)), "host_s": total_seconds(seconds)}
+        | cost.totals(),
         "notes": list(notes),
     }
     return found | {"trace": traced} if options.trace else found
@@ -160,6 +170,7 @@ def text(
     options: argparse.Namespace,
     counters: list[tuple[str, Counters]],
     seconds: Mapping[str, float],
+    cost: Cost,
     outputs: dict[str, Array],
     notes: tuple[str, ...],
 ) -> str:
@@ -175,6 +186,7 @@ def text(
     rows.append(whole | summed.as_dict())
     columns = COUNTERS + HOSTS if summed.host_calls else COUNTERS
     lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows, columns)]
+    lines += cost_text(cost)
     lines += [f"note: {note}" for note in notes]
     for name, array in outputs.items():
         lines += ["", described(name, array, program)]

@@ -21,6 +21,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count-only", action="store_true", help="count cycles and events, compute no values"
     )
+    parser.add_argument(
+        "--target", metavar="T", help="what it costs: a target or a TOML file of the same machine "
+        "(default: the target that the program names)",
+    )  # fmt: skip
     parser.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
 
 

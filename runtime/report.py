@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,12 +19,13 @@ class Column:
     exact   every digit, in groups of three
     human   three digits and a unit: 867 M
     bytes   a number of bits, as bytes: 25.1 MiB
+    joules  with a metric prefix: 193 uJ
     seconds measured seconds: 12.3 ms
     """
 
     key: str
     heading: str
-    style: Literal["text", "exact", "human", "bytes", "seconds"] = "text"
+    style: Literal["text", "exact", "human", "bytes", "joules", "seconds"] = "text"
 
 
 COUNTERS = (
@@ -79,6 +81,8 @@ def write(value: Cell, style: str) -> str:
         return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
     if style == "human":
         return human(value)
+    if style == "joules":
+        return si(value, "J")
     if style == "bytes":
         return data_size(value)
     if style == "seconds":
@@ -111,3 +115,17 @@ def _scaled(value: float, step: int, units: Sequence[str]) -> str:
             return f"{value:.{digits}f} {unit}"
         value /= step
     raise AssertionError("there is a last unit")
+
+
+def si(value: float | None, unit: str) -> str:
+    """`193 uJ`, `36.9 us`, `0 J`: three digits and a metric prefix; `-` where it is not known."""
+    if value is None:
+        return "-"
+    if not value:
+        return f"0 {unit}"
+    prefixes = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+    rounded = float(f"{value:.2e}")
+    power = min(max(3 * math.floor(math.log10(abs(rounded)) / 3), -18), 9)
+    scaled = rounded / 10.0**power
+    digits = 2 - (scaled >= 9.995) - (scaled >= 99.95)
+    return f"{scaled:.{digits}f} {prefixes[power]}{unit}"

@@ -1,0 +1,66 @@
+"""The cost of a run for people: energy by component, and the totals in one paragraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isa.costs import COMPONENTS
+from runtime.cost import ATTO, NM2_PER_MM2, Cost, joules, known_sum
+from runtime.report import Cell, Column, si, table
+
+WORDS = {"sample_hold": "S&H", "shift_add": "shift-add"}
+"""Headings of components whose names are not words."""
+
+
+def heading(component: str) -> str:
+    """How tables call a component."""
+    return WORDS.get(component, component)
+
+
+def energy_table(cost: Cost) -> str:
+    """One row per layer and a total; dynamic energy by component, leakage of all of them as one."""
+    columns = [Column("name", "energy")]
+    columns += [Column(name, heading(name), "joules") for name in COMPONENTS]
+    columns += [Column("leakage", "leakage", "joules"), Column("energy", "total", "joules")]
+    rows: list[dict[str, Cell]] = [
+        _row(layer.name, layer.dynamic, layer.leakage, layer.energy) for layer in cost.layers
+    ]
+    rows.append(_row("total", cost.dynamic, cost.leakage, cost.energy))
+    shown = [c for c in columns if c.style == "text" or any(row[c.key] is not None for row in rows)]
+    return table(rows, shown)
+
+
+def _row(name: str, dynamic: Any, leakage: Any, energy: int | None) -> dict[str, Cell]:
+    parts = {part: joules(amount) for part, amount in dynamic.items()}
+    return {"name": name, **parts, "leakage": joules(known_sum(leakage.values())), "energy": joules(energy)}
+
+
+def paragraph(cost: Cost) -> list[str]:
+    """Latency, throughput, area, utilisation and what is missing from them, a line each."""
+    found = cost.inventory
+    lines = []
+    if cost.latency is not None and cost.frequency is not None:
+        each = f"{cost.batch} inputs" if cost.batch != 1 else "1 input"
+        rates = (f"{rate or 0:,.0f}" for rate in (cost.throughput, cost.pipelined))
+        lines.append(
+            f"latency      {si(cost.latency, 's')} for {each} at {si(cost.frequency, 'Hz')}; "
+            "{} inputs a second, {} with layers as a pipeline".format(*rates)
+        )
+    if cost.total_area is not None:
+        largest = sorted(((a, n) for n, a in cost.area.items() if a), reverse=True)[:3]
+        shares = ", ".join(f"{heading(n)} {a / NM2_PER_MM2:.3g}" for a, n in largest)
+        lines.append(f"area         {cost.total_area / NM2_PER_MM2:.3g} mm2 ({shares}, ...)")
+    if found.cells_owned:
+        used = 100 * found.cells_used / found.cells_owned
+        lines.append(f"utilisation  {used:.1f} % of {found.cells_owned:,} cells in {found.arrays:,} arrays")
+    if cost.write is not None:
+        lines.append(f"weights      {si(cost.write / ATTO, 'J')} to write them, once; in no sum above")
+    if cost.unmodelled:
+        lines.append(f"not in it    {', '.join(cost.unmodelled)}")
+    return lines
+
+
+def text(cost: Cost) -> list[str]:
+    """Everything, with a blank line before."""
+    lines = ["", energy_table(cost)] if cost.energy is not None else []
+    return [*lines, "", *paragraph(cost)]
