@@ -12,15 +12,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from redc.compare import Comparison, compare
     from redc.compiler import compile
     from redc.diff import Report, diff
     from redc.errors import AssumedInputs, UserError
 
 __version__ = "0.1.0"
-__all__ = ["AssumedInputs", "Report", "UserError", "__version__", "compile", "diff"]
+__all__ = [
+    "AssumedInputs",
+    "Comparison",
+    "Report",
+    "UserError",
+    "__version__",
+    "compare",
+    "compile",
+    "diff",
+]
 
 _HOME = {
     "AssumedInputs": "redc.errors",
+    "Comparison": "redc.compare",
+    "compare": "redc.compare",
     "compile": "redc.compiler",
     "diff": "redc.diff",
     "Report": "redc.diff",

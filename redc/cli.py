@@ -161,6 +161,16 @@ def parser() -> Parser:
     add_compile_options(sub)
 
     sub = add(
+        "compare",
+        "compare mappings and targets: cycles, energy by component, area, arrays; nothing is run",
+        "  redc compare FCN_Deconv2\n"
+        "  redc compare net.onnx --mappings regan,red,red:fold=2,packed --targets isaac,mine.toml\n"
+        "  redc compare GAN_Deconv1 FCN_Deconv1 --plot compare.png",
+    )
+    sub.add_argument("model", metavar="MODEL", nargs="+", help="an .onnx file, or a name from `redc models`")
+    add_compare_options(sub)
+
+    sub = add(
         "check", "verify a program: syntax, addresses, registers, overflow, data", "  redc check net.red"
     )
     sub.add_argument("program", metavar="PROG.red")
@@ -233,6 +243,34 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         help="show the graph after a pass: " + ", ".join(PASSES),
     )  # fmt: skip
     group.add_argument("--verify-each", action="store_true", help="verify the graph after every pass")
+
+
+def add_compare_options(sub: argparse.ArgumentParser) -> None:
+    """The options of `redc.compare`."""
+    sub.add_argument(
+        "--mappings", metavar="A,B", type=words,
+        help="mappings, with options as in pixel-wise:fold=2:merge=analog; regan, fcn-engine and red are "
+        "zero-padding, padding-free and pixel-wise (default: the four, pixel-wise with both merges)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--targets", metavar="T,U", type=words, help="targets or TOML files (default: red-65nm,isaac)"
+    )
+    sub.add_argument("--plot", metavar="OUT.png", help="draw it, as .png or .svg (needs redc[plot])")
+    sub.add_argument("--weight-bits", metavar="B", type=bits, help="2 to 16 (default: 8)")
+    sub.add_argument("--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8)")
+    sub.add_argument(
+        "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
+        help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
+    )  # fmt: skip
+    sub.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """`a,b,c`, each once."""
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

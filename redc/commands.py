@@ -292,6 +292,33 @@ DEFAULTS = {
 """The options of compiling that have a default, and nothing to read or convert."""
 
 
+def compare_command(options: argparse.Namespace) -> int:
+    """`redc compare`."""
+    from redc.compare import MAPPINGS, TARGETS, compare
+    from redc.compare_plot import check_plot, plot
+    from runtime.progress import progress
+
+    if options.plot:
+        check_plot(options.plot)
+    with progress(f"comparing {', '.join(options.model)}"):
+        found = compare(
+            options.model,
+            mappings=options.mappings or MAPPINGS,
+            targets=options.targets or TARGETS,
+            weight_bits=options.weight_bits,
+            input_bits=options.input_bits,
+            shapes=dict(options.shape) or None,
+            calibrate=_samples(options.calibrate),
+        )
+    if options.plot:
+        plot(found, options.plot)
+    if options.json:
+        print_document(found.as_dict())
+    else:
+        print(found.table())
+    return 0
+
+
 # ---------------------------------------------------------------- programs
 
 
@@ -389,6 +416,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "map": map_command,
     "run": run_program,
     "diff": diff_command,
+    "compare": compare_command,
     "check": check_command,
     "fmt": fmt_command,
     "targets": targets_command,

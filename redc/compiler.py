@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from redc.errors import AssumedInputs, InternalError
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
 from redc.ir.graph import CrossbarOp, Graph, ReshapeOp, StencilOp
 from redc.ir.verify import verify_graph
-from redc.passes import PASSES, Context, Options, check_options
+from redc.passes import PASSES, Context, Options, Pass, check_options
 from redc.passes.context import Merge, Minimise, Origin
 
 if TYPE_CHECKING:
@@ -95,20 +95,8 @@ def compile_with(
     from isa import load_target
 
     check_options(options)
-    title = str(model) if isinstance(model, str | Path) else None
-    proto = bind_inputs(load_model(model), bind or {}, title=title)
-    shapes = _settled(proto, shapes or {}, calibrate)
-    graph = import_graph(proto, shapes, title=title)
+    graph, look = _begin(model, shapes, calibrate, bind)
     machine = target if isinstance(target, Target) else load_target(str(target))
-
-    def look(tensors: tuple[str, ...]) -> dict[str, Range]:
-        sizes = {name: graph.tensors[name].shape for name in graph.inputs}
-        samples = calibrate
-        if samples is None:
-            samples = known_samples(model, sizes, _affordable(graph), _noisy_runs(graph))
-        name = title or proto.graph.name or "model"
-        return observe(proto, tensors, samples, sizes, _pieces(graph), title=name)
-
     context = Context(options, machine, look)
     imported = graph
     done: list[str] = ["import"]
@@ -126,6 +114,69 @@ def compile_with(
             after(name, imported)
     program, comments = emit(imported, machine)
     return Compiled(program, comments, imported)
+
+
+def _begin(
+    model: str | Path | onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    calibrate: Mapping[str, Array] | None,
+    bind: Mapping[str, Array] | None,
+) -> tuple[Graph, Callable[[tuple[str, ...]], Mapping[str, Range]]]:
+    """The imported graph, and what observes its tensors on the calibration samples."""
+    title = str(model) if isinstance(model, str | Path) else None
+    proto = bind_inputs(load_model(model), bind or {}, title=title)
+    shapes = _settled(proto, shapes or {}, calibrate)
+    graph = import_graph(proto, shapes, title=title)
+
+    def look(tensors: tuple[str, ...]) -> dict[str, Range]:
+        sizes = {name: graph.tensors[name].shape for name in graph.inputs}
+        samples = calibrate
+        if samples is None:
+            samples = known_samples(model, sizes, _affordable(graph), _noisy_runs(graph))
+        name = title or proto.graph.name or "model"
+        return observe(proto, tensors, samples, sizes, _pieces(graph), title=name)
+
+    return graph, look
+
+
+class Variants:
+    """One model, compiled under several options and for several targets.
+
+    Import, calibration and quantisation depend on bits alone and are done once; each program is
+    the one that `compile` makes.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | onnx.ModelProto,
+        *,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        calibrate: Mapping[str, Array] | None = None,
+        bind: Mapping[str, Array] | None = None,
+    ) -> None:
+        self._graph, self._look = _begin(model, shapes, calibrate, bind)
+        self._cut = [name for name, _ in PASSES].index("schedule")
+        self._shared: dict[tuple[int | None, int | None], Graph] = {}
+
+    def prepare(self, options: Options, machine: Target) -> Graph:
+        """What all variants of these bits share.  Raises UserError for the model's faults."""
+        check_options(options)
+        bits = (options.weight_bits, options.input_bits)
+        if bits not in self._shared:
+            context = Context(options, machine, self._look)
+            self._shared[bits] = _through(self._graph, PASSES[: self._cut], context)
+        return self._shared[bits]
+
+    def compile(self, options: Options, machine: Target) -> Program:
+        """One variant.  Raises UserError also where the model does not fit the target."""
+        context = Context(options, machine, self._look)
+        return emit(_through(self.prepare(options, machine), PASSES[self._cut :], context), machine)[0]
+
+
+def _through(graph: Graph, passes: Iterable[tuple[str, Pass]], context: Context) -> Graph:
+    for _, apply in passes:
+        graph = apply(graph, context)
+    return graph
 
 
 def _settled(

@@ -11,9 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from isa.geometry import ceil_div, geometry, weight_columns
+from isa.geometry import arrays_of, ceil_div, drive_of, firing, geometry
 from isa.program import Crossbar, Program, Target
 from runtime.counters import Counters
 
@@ -25,7 +23,7 @@ class Inventory:
     parts         component (of `isa.costs.COMPONENTS`) -> how many of it
     arrays        physical arrays
     cells_owned   cells of those arrays
-    cells_used    cells that hold a weight; a block (row band x column band) of zeros holds none
+    cells_used    cells that hold a weight; blanks hold none
     cells_written cells that are programmed: the used ones, and reference columns
     """
 
@@ -57,44 +55,45 @@ def inventory(program: Program, counters: Sequence[tuple[str, Counters]]) -> Inv
 def _crossbar(program: Program, crossbar: Crossbar) -> Inventory:
     target = program.target
     shape = geometry(crossbar, target)
-    arrays = crossbar.count * shape.arrays
+    arrays = arrays_of(crossbar, target)
     rows, columns = array_size(crossbar, target)
     converted = columns
     if target.encoding == "differential":
         converted = columns // 2  # a pair of columns is one current, or two conversions in turn
-    samples = converted * (2 if target.pair == "separate" and target.encoding == "differential" else 1)
     adcs = ceil_div(converted, target.share)
-    used = _cells_used(program, crossbar)
-    driven = crossbar.row_bands * crossbar.rows * shape.input_bits
+    latched, results, references = _lines(crossbar, target)
+    blocks = crossbar.count * crossbar.row_bands * crossbar.column_bands - len(crossbar.blank)
+    used = blocks * crossbar.rows * (crossbar.columns // crossbar.groups) * shape.wires
     parts = {
         "driver": arrays * rows,
         "array": arrays * rows * columns,
-        "sample_hold": arrays * samples,
+        "sample_hold": arrays * converted * shape.twice,
         "adc": arrays * adcs,
         "shift_add": arrays * adcs,
-        "register": crossbar.count * (driven * shape.column_tiles + shape.result_bits),
+        "register": latched + results,
     }
-    references = crossbar.row_bands * crossbar.rows * shape.column_tiles if target.encoding == "offset" else 0
-    return Inventory(parts, arrays, parts["array"], used, used + crossbar.count * references)
+    return Inventory(parts, arrays, parts["array"], used, used + references)
+
+
+def _lines(crossbar: Crossbar, target: Target) -> tuple[int, int, int]:
+    """(bits of input registers, bits of output registers, reference cells) of the group."""
+    bands = range(crossbar.row_bands)
+    indices, times = (list(crossbar.indices()), 1) if crossbar.blank else ([()], crossbar.count)
+    latched = results = references = 0
+    reference = geometry(crossbar, target).reference
+    for index in indices:
+        results += firing(crossbar, target, index, tuple(bands)).register_bits
+        for band in bands:
+            reached = drive_of(crossbar, target, index, band)
+            latched += crossbar.rows * reached.register_bits
+            references += crossbar.rows * reached.column_tiles * reference
+    return times * latched, times * results, times * references
 
 
 def array_size(crossbar: Crossbar, target: Target) -> tuple[int, int]:
     """Word lines and bit lines of the arrays that `crossbar` lies on; without a limit, as it needs."""
-    _, physical = weight_columns(crossbar, target)
-    reference = 1 if target.encoding == "offset" else 0
-    rows = target.rows or crossbar.row_bands * crossbar.rows
-    columns = target.columns or crossbar.column_bands * crossbar.columns * physical + reference
-    return rows, columns
-
-
-def _cells_used(program: Program, crossbar: Crossbar) -> int:
-    _, physical = weight_columns(crossbar, program.target)
-    width = crossbar.columns // crossbar.groups
-    weights = program.constant(crossbar.data).reshape(
-        crossbar.count, crossbar.row_bands, crossbar.rows, crossbar.column_bands, width
-    )
-    blocks = int(np.count_nonzero(weights.any(axis=(2, 4))))
-    return blocks * crossbar.rows * width * physical
+    shape = geometry(crossbar, target)
+    return shape.array_rows, target.columns or shape.array_columns * shape.wires + shape.reference
 
 
 def _lanes(work: Sequence[tuple[int, int]]) -> int:

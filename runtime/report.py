@@ -20,12 +20,13 @@ class Column:
     human   three digits and a unit: 867 M
     bytes   a number of bits, as bytes: 25.1 MiB
     joules  with a metric prefix: 193 uJ
+    right   text, flush right
     seconds measured seconds: 12.3 ms
     """
 
     key: str
     heading: str
-    style: Literal["text", "exact", "human", "bytes", "joules", "seconds"] = "text"
+    style: Literal["text", "exact", "human", "bytes", "joules", "seconds", "right"] = "text"
 
 
 COUNTERS = (

@@ -28,4 +28,4 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("allocate", allocate_buffers),
 )
 
-__all__ = ["PASSES", "Context", "Options", "check_options"]
+__all__ = ["PASSES", "Context", "Options", "Pass", "check_options"]

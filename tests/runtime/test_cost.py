@@ -7,11 +7,11 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 
 import isa
+import redc
 from isa.costs import COMPONENTS
 from isa.diagnostics import ProgramError
 from isa.instructions import EVENTS
@@ -87,17 +87,12 @@ def test_whole_arrays_are_owned_where_the_target_has_a_size() -> None:
     assert (own.parts["adc"], own.parts["driver"], own.parts["sample_hold"]) == (4, 4 * 128, 4 * 128)
 
 
-def test_a_block_of_zeros_is_no_use_of_cells() -> None:
-    program = deconvolution()
-    (name,) = (x.data for x in program.crossbars.values())
-    weights = np.array(program.constant(name))
-    weights[0, 0] = 0
-    emptied = dataclasses.replace(
-        program,
-        constants={n: c for n, c in program.constants.items() if n != name},
-        data={**program.data, name: weights},
-    )
-    assert cost(emptied, "red-65nm").inventory.cells_used == 3 * 8
+def test_a_blank_is_no_use_of_cells() -> None:
+    packed = redc.compile("GAN_Deconv1", mapping="packed")
+    (crossbar,) = packed.crossbars.values()
+    own = cost(packed, "red-65nm").inventory
+    assert len(crossbar.blank) == 36 - 25  # 3 x 3 taps, 2 x 2 phases, 5 x 5 kernel pixels
+    assert (own.cells_used, own.cells_owned) == (25 * 512 * 256 * 8, 36 * 512 * 256 * 8)
 
 
 def test_what_is_not_published_is_null_and_named() -> None:

@@ -1,0 +1,200 @@
+"""`redc compare`: what every mapping costs on every target, from static counts; nothing is run.
+
+A mapping is named with its options, `pixel-wise:fold=2:merge=analog`; the designs of the
+literature have names of their own, `NAMES`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from redc.compiler import Variants
+from redc.errors import UserError
+from redc.passes import Options, check_options
+
+if TYPE_CHECKING:
+    import onnx
+
+    from isa.targets import TargetFile
+    from runtime.cost import Cost
+
+NAMES: Mapping[str, str] = {
+    "regan": "zero-padding",
+    "fcn-engine": "padding-free",
+    "red": "pixel-wise",
+}
+"""Designs of the literature -> the mapping they are."""
+
+MAPPINGS = ("zero-padding", "padding-free", "pixel-wise", "pixel-wise:merge=analog", "packed")
+TARGETS = ("red-65nm", "isaac")
+BASELINE = "zero-padding"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model under one mapping on one target.
+
+    `mapping` is as it was asked for, `options` what it stands for.  `cost` is None where the
+    model does not fit the target; `problem` says why.
+    """
+
+    model: str
+    mapping: str
+    options: Options
+    target: str
+    rounds: int
+    cycles: int
+    counters: Mapping[str, int]
+    cost: Cost | None
+    problem: str | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.options.mapping == BASELINE
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Every row, by model, then target, then mapping in the order asked for."""
+
+    rows: tuple[Row, ...]
+
+    def baseline(self, row: Row) -> Row | None:
+        """The zero-padding row of the same model and target, if it was asked for and fits."""
+        same = (r for r in self.rows if (r.model, r.target) == (row.model, row.target))
+        return next((r for r in same if r.is_baseline and r.cost is not None), None)
+
+    def groups(self) -> Iterator[tuple[str, str, list[Row]]]:
+        """(model, target, its rows)."""
+        for model, target in dict.fromkeys((row.model, row.target) for row in self.rows):
+            yield model, target, [r for r in self.rows if (r.model, r.target) == (model, target)]
+
+    def ratios(self, row: Row) -> tuple[float | None, float | None]:
+        """(speed-up over zero-padding, energy over zero-padding's)."""
+        base = self.baseline(row)
+        if base is None or base.cost is None or row.cost is None or not row.cycles:
+            return None, None
+        energy, other = row.cost.energy, base.cost.energy
+        return base.cycles / row.cycles, energy / other if energy is not None and other else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON document."""
+        return {"schema": 1, "baseline": BASELINE, "rows": [self._entry(row) for row in self.rows]}
+
+    def _entry(self, row: Row) -> dict[str, Any]:
+        head = {
+            "model": row.model,
+            "mapping": row.mapping,
+            "options": {field.name: getattr(row.options, field.name) for field in fields(row.options)},
+            "target": row.target,
+            "problem": row.problem,
+        }
+        if row.cost is None:
+            return head
+        speedup, energy = self.ratios(row)
+        return (
+            head
+            | dict(row.counters)
+            | {"arrays": row.cost.inventory.arrays, "utilisation": utilisation(row.cost)}
+            | {"speedup": speedup, "energy_ratio": energy}
+            | row.cost.totals()
+        )
+
+    def table(self) -> str:
+        """A table for each model and target."""
+        from redc.compare_table import tables
+
+        return tables(self)
+
+
+def utilisation(cost: Cost) -> float | None:
+    """Cells that hold a weight / cells owned."""
+    found = cost.inventory
+    return found.cells_used / found.cells_owned if found.cells_owned else None
+
+
+def options_of(text: str, base: Options | None = None) -> Options:
+    """`pixel-wise:fold=2` or `red:merge=analog` -> the compiler's options.  Raises UserError."""
+    name, *pairs = text.split(":")
+    given: dict[str, Any] = {"mapping": NAMES.get(name.lower(), name)}
+    known = {field.name: field for field in fields(Options) if field.name != "mapping"}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in known:
+            hint = f"a mapping is NAME or NAME:OPTION=VALUE; options are {', '.join(known)}"
+            raise UserError(f"{pair!r} in {text!r} is no option of a mapping", place="--mappings", hint=hint)
+        given[key] = int(value) if value.isdecimal() else value
+        if known[key].type in (int, "int") and not value.isdecimal():
+            raise UserError(f"{pair!r} in {text!r} is no number", place="--mappings", hint=f"{key}=2")
+    options = replace(base or Options(), **given)
+    try:
+        check_options(options)
+    except UserError as error:
+        known_names = ", ".join(f"{name} ({mapping})" for name, mapping in NAMES.items())
+        raise UserError(
+            f"{text!r}: {error.message}", place="--mappings", hint=f"{error.hint}; also {known_names}"
+        ) from error
+    return options
+
+
+def compare(
+    models: str | Path | onnx.ModelProto | Sequence[str | Path | onnx.ModelProto],
+    *,
+    mappings: Sequence[str] = MAPPINGS,
+    targets: Sequence[str | Path] = TARGETS,
+    weight_bits: int | None = None,
+    input_bits: int | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    calibrate: Mapping[str, npt.NDArray[np.generic]] | None = None,
+) -> Comparison:
+    """Compile every model under every mapping for every target and count what it costs.
+
+    Raises UserError for a model, mapping or option that does not exist, isa.ProgramError for a
+    target; a model that does not fit a target is a row with a `problem`.
+    """
+    from isa.targets import load_target_file
+
+    files = [load_target_file(str(target)) for target in targets]
+    base = Options(weight_bits=weight_bits, input_bits=input_bits)
+    choices = [(text, options_of(text, base)) for text in mappings]
+    several = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else models
+    rows: list[Row] = []
+    for model in several:
+        name = str(model) if isinstance(model, str | Path) else model.graph.name or "model"
+        variants = Variants(model, shapes=shapes, calibrate=calibrate)
+        rows += [_row(variants, name, *choice, file) for file in files for choice in choices]
+    return Comparison(tuple(rows))
+
+
+def _row(variants: Variants, model: str, mapping: str, options: Options, file: TargetFile) -> Row:
+    from runtime.cost import cost_of
+    from runtime.count import count
+    from runtime.counters import total
+
+    variants.prepare(options, file.target)
+    try:
+        program = variants.compile(options, file.target)
+    except UserError as error:
+        return Row(model, mapping, options, file.target.name, 0, 0, {}, None, error.message)
+    counters = count(program)
+    summed = total(counters)
+    cost = cost_of(program, counters, file.costs)
+    name = file.target.name
+    return Row(model, mapping, options, name, summed.rounds, summed.cycles, summed.as_dict(), cost)
+
+
+class _Callable(ModuleType):
+    """`redc.compare` is this module and this function, as `redc.diff` is."""
+
+    __call__ = staticmethod(compare)
+
+
+sys.modules[__name__].__class__ = _Callable

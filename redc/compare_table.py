@@ -1,0 +1,93 @@
+"""`redc compare` as text: for each model and target a table of mappings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from isa.costs import COMPONENTS
+from runtime.cost import ATTO, NM2_PER_MM2, Cost, known_sum
+from runtime.cost_report import heading
+from runtime.report import Column, si, table
+
+if TYPE_CHECKING:
+    from redc.compare import Comparison, Row
+
+SHOWN = 0.01
+"""Components below this share of the energy in every row of a table are one column, `other`."""
+
+
+def parts(cost: Cost) -> dict[str, int]:
+    """Attojoules by component, and `leakage` of all of them; what is not known is left out."""
+    found = {name: amount for name, amount in cost.dynamic.items() if amount is not None}
+    leakage = known_sum(cost.leakage.values())
+    return found if leakage is None else found | {"leakage": leakage}
+
+
+def large_parts(costs: list[Cost]) -> list[str]:
+    """The parts worth a column of their own, in the order of the components."""
+    large = {name for c in costs for name, amount in parts(c).items() if amount > SHOWN * (c.energy or 1)}
+    return [name for name in (*COMPONENTS, "leakage") if name in large]
+
+
+def tables(comparison: Comparison) -> str:
+    """Every group, and what its numbers do not contain."""
+    blocks = []
+    for model, target, rows in comparison.groups():
+        blocks.append(f"{model} on {target}\n\n{_table(comparison, rows)}")
+        for row in rows:
+            if row.problem:
+                blocks.append(f"note: {row.mapping}: {row.problem}")
+    notes = []
+    for target in dict.fromkeys(row.target for row in comparison.rows):
+        costs = [row.cost for row in comparison.rows if row.target == target and row.cost]
+        if costs and not parts(costs[0]):
+            notes.append(f"note: no cost of {target} is published")
+        elif costs and costs[0].unmodelled:
+            notes.append(f"note: not in the sums of {target}: {', '.join(costs[0].unmodelled)}")
+    return "\n\n".join([*blocks, "\n".join(notes)]).rstrip()
+
+
+def _table(comparison: Comparison, rows: list[Row]) -> str:
+    costs = [row.cost for row in rows if row.cost is not None]
+    large = large_parts(costs)
+    columns = [
+        Column("mapping", "mapping"),
+        Column("rounds", "rounds", "exact"),
+        Column("cycles", "cycles", "exact"),
+        *(_right(key, key) for key in ("latency", "speed-up", "energy", "ratio")),
+        *(_right(name, heading(name)) for name in large),
+        *([_right("other", "other")] if large else []),
+        _right("area", "area mm2"),
+        Column("arrays", "arrays", "exact"),
+        _right("use", "use"),
+    ]
+    return table([_cells(comparison, row, large) for row in rows], columns)
+
+
+def _right(key: str, head: str) -> Column:
+    return Column(key, head, "right")
+
+
+def _cells(comparison: Comparison, row: Row, large: list[str]) -> dict[str, Any]:
+    from redc.compare import utilisation
+
+    if row.cost is None:
+        return {"mapping": row.mapping}
+    cost, (speedup, ratio) = row.cost, comparison.ratios(row)
+    own = parts(cost)
+    other = sum(amount for name, amount in own.items() if name not in large)
+    used = utilisation(cost)
+    return {
+        "mapping": row.mapping,
+        "rounds": row.rounds,
+        "cycles": row.cycles,
+        "latency": si(cost.latency, "s"),
+        "speed-up": "-" if speedup is None else f"{speedup:.2f}x",
+        "energy": "-" if cost.energy is None else si(cost.energy / ATTO, "J"),
+        "ratio": "-" if ratio is None else f"{100 * ratio:.1f} %",
+        **{name: si(own[name] / ATTO, "J") for name in large if name in own},
+        "other": si(other / ATTO, "J"),
+        "area": "-" if cost.total_area is None else f"{cost.total_area / NM2_PER_MM2:.3g}",
+        "arrays": cost.inventory.arrays,
+        "use": "-" if used is None else f"{100 * used:.1f} %",
+    }
