@@ -7,8 +7,9 @@ the compiler has no cost rules of its own that could drift from the machine's (d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
+from isa.costs import Costs
 from isa.geometry import arrays_of
 from isa.program import Program
 from redc.errors import UserError
@@ -16,6 +17,9 @@ from redc.ir.graph import CrossbarOp, Graph
 from redc.mapping.mappings import DECONVOLUTION_MAPPINGS, origins
 from redc.mapping.schedule import Choice, Problem, Schedule
 from redc.passes.context import Context, Merge, Minimise
+
+if TYPE_CHECKING:
+    from runtime.cost import Cost
 
 Price = tuple[int, ...]
 """What is minimised, then what breaks ties."""
@@ -44,7 +48,7 @@ def cheapest(graph: Graph, op: CrossbarOp, tables: Iterator[Schedule], context: 
         except UserError as error:  # more arrays than there are: another mapping may need fewer
             problem = error
             continue
-        found = price(program)
+        found = price(program, context.costs)
         if best is None or found < best[0]:
             best = found, table
     if best is None:
@@ -66,7 +70,7 @@ def _alone(graph: Graph, op: CrossbarOp, table: Schedule, context: Context) -> P
     return emit(allocate_buffers(place_on_arrays(layer, context), context), context.target)[0]
 
 
-def _cycles(program: Program) -> Price:
+def _cycles(program: Program, costs: Costs | None) -> Price:
     """Clock cycles, then arrays, then ADC conversions."""
     from runtime.count import count
 
@@ -75,15 +79,44 @@ def _cycles(program: Program) -> Price:
     return counters.cycles, arrays, counters.conversions
 
 
-def _not_modelled(program: Program) -> Price:
-    raise UserError(
-        "energy and area are not modelled yet", place="--minimise", hint="--minimise cycles works"
-    )
+def _energy(program: Program, costs: Costs | None) -> Price:
+    """Attojoules of the layer alone on its machine, leakage included; then cycles."""
+    cost = _cost(program, costs)
+    return _published(cost.energy, "energy"), cost.cycles
 
 
-_PRICES: dict[Minimise, Callable[[Program], Price]] = {
+def _area(program: Program, costs: Costs | None) -> Price:
+    """Square nanometres of a machine for this layer alone; then cycles."""
+    cost = _cost(program, costs)
+    return _published(cost.total_area, "area"), cost.cycles
+
+
+def _energy_delay(program: Program, costs: Costs | None) -> Price:
+    """Attojoules x cycles."""
+    cost = _cost(program, costs)
+    return _published(cost.energy, "energy") * cost.cycles, cost.cycles
+
+
+def _cost(program: Program, costs: Costs | None) -> Cost:
+    from runtime.cost import cost_of
+    from runtime.count import count
+
+    return cost_of(program, count(program), costs)
+
+
+def _published(amount: int | None, what: str) -> int:
+    if amount is None:
+        raise UserError(
+            f"no {what} of this target is published",
+            place="--minimise",
+            hint="--minimise cycles works; or give a target with costs (redc targets NAME shows them)",
+        )
+    return amount
+
+
+_PRICES: dict[Minimise, Callable[[Program, Costs | None], Price]] = {
     "cycles": _cycles,
-    "energy": _not_modelled,
-    "area": _not_modelled,
-    "edp": _not_modelled,
+    "energy": _energy,
+    "area": _area,
+    "edp": _energy_delay,
 }

@@ -179,9 +179,9 @@ def _row(variants: Variants, model: str, mapping: str, options: Options, file: T
     from runtime.count import count
     from runtime.counters import total
 
-    variants.prepare(options, file.target)
+    variants.prepare(options, file)
     try:
-        program = variants.compile(options, file.target)
+        program = variants.compile(options, file)
     except UserError as error:
         return Row(model, mapping, options, file.target.name, 0, 0, {}, None, error.message)
     counters = count(program)

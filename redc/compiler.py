@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.program import Program, Target
+from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
 from redc.calibration import Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError
@@ -92,12 +93,14 @@ def compile_with(
     verify_each: bool = False,
 ) -> Compiled:
     """`compile`, showing the graph to `after` once it is imported and after every pass."""
-    from isa import load_target
-
     check_options(options)
     graph, look = _begin(model, shapes, calibrate, bind)
-    machine = target if isinstance(target, Target) else load_target(str(target))
-    context = Context(options, machine, look)
+    if isinstance(target, Target):
+        machine, costs = target, costs_of(target)
+    else:
+        file = load_target_file(str(target))
+        machine, costs = file.target, file.costs
+    context = Context(options, machine, look, costs)
     imported = graph
     done: list[str] = ["import"]
     if after:
@@ -158,19 +161,19 @@ class Variants:
         self._cut = [name for name, _ in PASSES].index("schedule")
         self._shared: dict[tuple[int | None, int | None], Graph] = {}
 
-    def prepare(self, options: Options, machine: Target) -> Graph:
+    def prepare(self, options: Options, file: TargetFile) -> Graph:
         """What all variants of these bits share.  Raises UserError for the model's faults."""
         check_options(options)
         bits = (options.weight_bits, options.input_bits)
         if bits not in self._shared:
-            context = Context(options, machine, self._look)
+            context = Context(options, file.target, self._look)
             self._shared[bits] = _through(self._graph, PASSES[: self._cut], context)
         return self._shared[bits]
 
-    def compile(self, options: Options, machine: Target) -> Program:
+    def compile(self, options: Options, file: TargetFile) -> Program:
         """One variant.  Raises UserError also where the model does not fit the target."""
-        context = Context(options, machine, self._look)
-        return emit(_through(self.prepare(options, machine), PASSES[self._cut :], context), machine)[0]
+        context = Context(options, file.target, self._look, file.costs)
+        return emit(_through(self.prepare(options, file), PASSES[self._cut :], context), file.target)[0]
 
 
 def _through(graph: Graph, passes: Iterable[tuple[str, Pass]], context: Context) -> Graph:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from isa.costs import Costs
 from isa.program import Target
 from redc.calibration import Range
 
@@ -35,8 +36,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`observe` gives the ranges of tensors on the calibration samples; only `quantise` asks."""
+    """`observe` gives the ranges of tensors on the calibration samples; only `quantise` asks.
+
+    `costs` are the target's, where it has any; only `--minimise` asks.
+    """
 
     options: Options
     target: Target
     observe: Callable[[tuple[str, ...]], Mapping[str, Range]]
+    costs: Costs | None = None

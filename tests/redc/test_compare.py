@@ -1,0 +1,136 @@
+"""`redc compare`: its figures are those of single runs; names, errors, pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import redc
+from isa.targets import load_target_file
+from redc.cli import main
+from redc.compare import Comparison, compare, options_of
+from redc.errors import UserError
+from runtime.cost import cost_of
+from runtime.count import count
+from runtime.counters import total
+
+LAYERS = ("GAN_Deconv1", "GAN_Deconv2", "GAN_Deconv3", "GAN_Deconv4", "FCN_Deconv1", "FCN_Deconv2")
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    return compare(LAYERS[3:5], mappings=("regan", "fcn-engine", "red:fold=2", "packed"))
+
+
+def test_every_figure_is_that_of_a_single_run(found: Comparison) -> None:
+    assert len(found.rows) == 2 * 2 * 4
+    for row in found.rows:
+        program = redc.compile(
+            row.model, target=row.target, mapping=row.options.mapping, fold=row.options.fold
+        )
+        counters = count(program)
+        assert row.cost == cost_of(program, counters, load_target_file(row.target).costs)
+        assert dict(row.counters) == total(counters).as_dict()
+
+
+def test_ratios_are_over_zero_padding_by_whatever_name(found: Comparison) -> None:
+    for _, _, rows in found.groups():
+        assert found.ratios(rows[0]) == (1.0, 1.0)
+        assert found.ratios(rows[2])[0] == pytest.approx(2, rel=0.01)  # s² / F = 4 / 2
+        assert found.ratios(rows[3])[0] == pytest.approx(4, rel=0.01)
+    alone = compare("GAN_Deconv3", mappings=("packed",), targets=("isaac",))
+    assert alone.ratios(alone.rows[0]) == (None, None)
+
+
+def test_json_has_every_number_and_the_table_every_row(found: Comparison) -> None:
+    document = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    for entry, row in zip(document["rows"], found.rows, strict=True):
+        assert row.cost is not None
+        assert entry["energy_aj"] == dict(row.cost.dynamic)
+        assert entry["options"]["mapping"] == row.options.mapping
+        assert 0 < entry["utilisation"] <= 1
+    table = found.table()
+    for row in found.rows:
+        assert f"{row.model} on {row.target}\n" in table
+        assert f"\n{row.mapping} " in table
+    assert "note: not in the sums of isaac: array leakage" in table
+
+
+@pytest.mark.parametrize(
+    ("text", "mapping", "fold", "merge"),
+    [
+        ("ReGAN", "zero-padding", 1, "digital"),
+        ("fcn-engine", "padding-free", 1, "digital"),
+        ("red:fold=4", "pixel-wise", 4, "digital"),
+        ("pixel-wise:fold=2:merge=analog", "pixel-wise", 2, "analog"),
+    ],
+)
+def test_a_mapping_has_options_and_other_names(text: str, mapping: str, fold: int, merge: str) -> None:
+    options = options_of(text)
+    assert (options.mapping, options.fold, options.merge) == (mapping, fold, merge)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rad", "unknown mapping 'rad'"),
+        ("red:folds=2", "'folds=2' in 'red:folds=2' is no option of a mapping"),
+        ("red:fold", "'fold' in 'red:fold' is no option of a mapping"),
+        ("red:fold=two", "'fold=two' in 'red:fold=two' is no number"),
+        ("regan:fold=2", "has no --fold"),
+    ],
+)
+def test_a_wrong_mapping_is_one_error(text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"."):
+        options_of(text)
+    assert main(["compare", "GAN_Deconv3", "--mappings", text, "--json"]) == 2
+    (error,) = json.loads(capsys.readouterr().out)["errors"]
+    assert message in error["message"]
+    assert error["place"] == "--mappings"
+
+
+def test_a_model_that_does_not_fit_a_target_is_a_row_that_says_so(tmp_path: Path) -> None:
+    small = tmp_path / "small.toml"
+    small.write_text(
+        'name = "small"\ndescription = "x"\ninherits = "isaac"\n'
+        '[machine]\narrays = 20\n[source]\narrays = "assumed"\n'
+    )
+    found = compare("GAN_Deconv3", mappings=("red", "packed"), targets=(small,))
+    assert [row.problem is None for row in found.rows] == [False, False]
+    assert "has 20" in str(found.rows[0].problem)
+    assert found.rows[0].problem in found.table()
+    assert found.as_dict()["rows"][0]["problem"] == found.rows[0].problem
+
+
+def test_pictures_are_drawn_as_png_and_svg(found: Comparison, tmp_path: Path) -> None:
+    from redc.compare_plot import plot
+
+    plot(found, str(tmp_path / "out.png"))
+    plot(found, str(tmp_path / "out.svg"))
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "out.svg").read_text()
+    assert text.startswith("<?xml")
+    plot(found, str(tmp_path / "again.svg"))
+    assert len((tmp_path / "again.svg").read_text()) == len(text)
+
+
+def test_a_picture_of_nothing_published_is_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "prime.png"
+    assert (
+        main(["compare", "GAN_Deconv3", "--targets", "prime", "--mappings", "red", "--plot", str(path)]) == 0
+    )
+    assert path.stat().st_size > 1000
+
+
+def test_without_matplotlib_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["compare", "GAN_Deconv3", "--plot", "out.png", "--json"]) == 2
+    (error,) = json.loads(capsys.readouterr().out)["errors"]
+    assert "pip install 'redc[plot]'" in error["hint"]
+    assert main(["compare", "GAN_Deconv3", "--plot", "out.gif", "--json"]) == 2
+    assert "neither .png nor .svg" in json.loads(capsys.readouterr().out)["errors"][0]["message"]
