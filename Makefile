@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 # onnxruntime would keep a database of events in the user's cache folder, and send them.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs paper bench clean
 .NOTPARALLEL:
 
 demo: $(VENV)/demo.stamp
@@ -31,6 +31,10 @@ lint: $(VENV)/dev.stamp
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m isa.manual
+
+# The RED paper's claims beside our figures: docs/paper.md.
+paper: $(VENV)/dev.stamp
+	$(BIN)/python -m redc.paper
 
 # Timings, for a quiet machine: scripts, so `make test` never waits for them.
 bench: $(VENV)/dev.stamp
