@@ -7,6 +7,7 @@ from collections.abc import Callable
 from redc.ir.graph import Graph
 from redc.passes.absorb import absorb_quantisers
 from redc.passes.allocate import allocate_buffers
+from redc.passes.compose import compose_functions
 from redc.passes.context import Context, Options
 from redc.passes.decompose import decompose_kernels
 from redc.passes.fold import fold_batchnorm_and_add
@@ -21,6 +22,7 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("fold", lambda graph, context: fold_batchnorm_and_add(graph)),
     ("fuse", lambda graph, context: fuse_activations(graph)),
     ("absorb", lambda graph, context: absorb_quantisers(graph)),
+    ("compose", lambda graph, context: compose_functions(graph)),
     ("quantise", quantise),
     ("decompose", decompose_kernels),
     ("schedule", schedule_rounds),

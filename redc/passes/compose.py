@@ -1,0 +1,122 @@
+"""Pass: a chain of scalar functions of one tensor becomes one function, one table."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from redc.ir.graph import F64, Activation, Graph, Op, VectorOp
+
+Function = Callable[[F64], F64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scalar:
+    """A tensor as a function of another of its shape, and the operators that make it so."""
+
+    root: str
+    function: Function
+    ops: tuple[VectorOp, ...]
+
+
+def compose_functions(graph: Graph) -> Graph:
+    """Replace scalar functions of scalar functions of one tensor by the function that they are.
+
+    x * clip(x + 3, 0, 6) / 6 is one function of x however many nodes write it, and rounds once.
+    What is read elsewhere, or is a graph output, is made from the same tensor by a function of
+    its own.  Codes that the model gives are kept: nothing is composed across them.
+    Post: no such operator reads another that feeds nothing else.
+    """
+    known: dict[str, Scalar] = {}
+    for op in graph.ops:
+        found = _scalar(graph, op, known)
+        if found is not None:
+            known[op.output] = found
+    ops: list[Op] = []
+    gone: set[str] = set()
+    for op in graph.ops:
+        scalar = known.get(op.output)
+        if scalar is None or not isinstance(op, VectorOp):
+            ops.append(op)
+        elif not _needed(graph, op, known):
+            gone.add(op.output)
+        elif len(scalar.ops) == 1:
+            ops.append(op)
+        else:
+            ops.append(_function(op, scalar))
+    tensors = {name: tensor for name, tensor in graph.tensors.items() if name not in gone}
+    return replace(graph, ops=tuple(ops), tensors=tensors)
+
+
+def _scalar(graph: Graph, op: Op, known: dict[str, Scalar]) -> Scalar | None:
+    """What `op` makes as a function of one tensor; None if it is none."""
+    if not isinstance(op, VectorOp) or any(f.size != 1 for f in (*op.factors, op.bias)):
+        return None
+    out = graph.tensors[op.output]
+    inputs = [graph.tensors[name] for name in op.inputs]
+    if any((x.shape, x.axis) != (out.shape, out.axis) for x in inputs):
+        return None
+    own = {name: Scalar(name, lambda x: x, ()) for name in op.inputs}
+    composed = {name: known[name] for name in op.inputs if name in known}
+    composed = {name: s for name, s in composed.items() if graph.tensors[name].given is None}
+    for sources in (own | composed, own):
+        if len({s.root for s in sources.values()}) == 1:
+            terms = tuple(sources[name].function for name in op.inputs)
+            before = dict.fromkeys(o for name in op.inputs for o in sources[name].ops)
+            return Scalar(sources[op.inputs[0]].root, _composed(op, terms), (*before, op))
+    return None
+
+
+def _composed(op: VectorOp, terms: tuple[Function, ...]) -> Function:
+    combine = {"sum": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[op.combine]
+    factors, bias = [float(f.reshape(())) for f in op.factors], float(op.bias.reshape(()))
+    end = _end(op.activation)
+
+    def function(x: F64) -> F64:
+        values = [factor * term(x) for factor, term in zip(factors, terms, strict=True)]
+        return end(functools.reduce(combine, values) + bias)
+
+    return function
+
+
+def _end(activation: Activation | None) -> Function:
+    """An activation as a function."""
+    if activation is None:
+        return lambda x: x
+    if activation.function is not None:
+        return activation.function
+    ends: dict[str, Function] = {
+        "relu": lambda x: np.maximum(x, 0),
+        "leaky": lambda x: np.where(x < 0, activation.alpha * x, x),
+        "clip": lambda x: np.clip(x, activation.low, activation.high),
+        "tanh": np.tanh,
+        "sigmoid": lambda x: 0.5 * (1 + np.tanh(x / 2)),
+    }
+    return ends[activation.kind]
+
+
+def _needed(graph: Graph, op: VectorOp, known: dict[str, Scalar]) -> bool:
+    """Whether anything still reads what `op` makes, once its readers are made from its root."""
+    if op.output in graph.outputs or graph.tensors[op.output].given is not None:
+        return True
+    return any(
+        reader.output not in known or op not in known[reader.output].ops
+        for reader in graph.consumers(op.output)
+    )
+
+
+def _function(op: VectorOp, scalar: Scalar) -> VectorOp:
+    nodes = dict.fromkeys(node for part in scalar.ops for node in part.nodes)
+    return replace(
+        op,
+        inputs=(scalar.root,),
+        factors=(np.ones(()),),
+        bias=np.zeros(()),
+        combine="sum",
+        normalisation=None,
+        activation=Activation("function", function=scalar.function),
+        nodes=tuple(nodes),
+    )
