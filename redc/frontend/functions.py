@@ -69,8 +69,25 @@ FUNCTIONS: Mapping[str, Callable[[Attributes], Function]] = {
 
 def import_function(build: Builder, node: Node) -> None:
     """A function of one number, applied to every value."""
+    _add(build, node, FUNCTIONS[node.op](node.attributes))
+
+
+def import_pow(build: Builder, node: Node) -> None:
+    """Pow with a constant exponent that is a whole number above 0."""
+    if not build.is_constant(node, 1):
+        raise Rejected("its exponent is computed", tensor=node.input(1))
+    value = np.asarray(build.constants[node.input(1)])
+    if value.size != 1 or float(value.reshape(())) not in range(1, 9):
+        raise Rejected("its exponent is not one whole number from 1 to 8", tensor=node.input(1))
+    if value.ndim > len(build.data(node).shape):
+        raise Rejected(f"an exponent of shape {value.shape} adds axes", tensor=node.input(1))
+    exponent = int(value.reshape(()))
+    _add(build, node, lambda x: x**exponent)
+
+
+def _add(build: Builder, node: Node, function: Function) -> None:
     x = build.data(node)
-    activation = Activation("function", function=FUNCTIONS[node.op](node.attributes))
+    activation = Activation("function", function=function)
     op = VectorOp(
         name=build.op_name(node),
         op=node.op,

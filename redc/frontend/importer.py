@@ -19,7 +19,7 @@ from redc.frontend.builder import Builder
 from redc.frontend.constants import folds
 from redc.frontend.crossbars import import_conv, import_conv_transpose, import_gemm, import_matmul
 from redc.frontend.elementwise import import_activation, import_batch_normalization
-from redc.frontend.functions import FUNCTIONS, import_function
+from redc.frontend.functions import FUNCTIONS, import_function, import_pow
 from redc.frontend.inputs import input_shapes
 from redc.frontend.moves import (
     import_concat,
@@ -92,6 +92,7 @@ IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
     "Sigmoid": import_activation,
     "Clip": import_activation,
     **dict.fromkeys(FUNCTIONS, import_function),
+    "Pow": import_pow,
     "MaxPool": import_max_pool,
     "AveragePool": import_average_pool,
     "GlobalAveragePool": import_global_average_pool,

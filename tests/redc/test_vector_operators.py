@@ -121,6 +121,8 @@ CASES = {
     "sin": model("Sin", [X]),
     "cos": model("Cos", [X]),
     "atan": model("Atan", [X]),
+    "pow": model("Pow", [X, floats(3).reshape(())]),
+    "pow integer": model("Pow", [X, np.array([2])]),
     "global average": model("GlobalAveragePool", [(2, 3, 9, 11)]),
     "global average 1-d": model("GlobalAveragePool", [(2, 3, 200)]),
     "global max": model("GlobalMaxPool", [(2, 3, 19, 11)]),
