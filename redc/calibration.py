@@ -5,28 +5,41 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from redc.errors import UserError
+from redc.histogram import Histogram
 
 if TYPE_CHECKING:
     import onnx
 
 Array = npt.NDArray[Any]
 F64 = npt.NDArray[np.float64]
+Method = Literal["log-normal", "min-max", "percentile", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""How the interval that codes span follows from the values seen (docs/quantisation.md)."""
+
+TAILS = 1e-4
+"""The share of values that `percentile` lets saturate."""
+
 RUN = 16
 """Samples run at once where the model leaves the batch open."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Range:
-    """The values one tensor took: the smallest and largest of every sample."""
+    """The values one tensor took: the smallest and largest of every sample, and how often each came.
+
+    `method` says what codes are to span of them.
+    """
 
     lows: F64
     highs: F64
+    histogram: Histogram
+    method: Method = "mse"
 
     @staticmethod
     def of(values: Array, samples: int = 1) -> Range:
@@ -35,19 +48,31 @@ class Range:
         lows, highs = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
         if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
             raise ValueError("not a number, or infinite")
-        return Range(lows.astype(np.float64), highs.astype(np.float64))
+        return Range(lows.astype(np.float64), highs.astype(np.float64), Histogram.of(values))
 
     def widen(self, other: Range) -> Range:
         """The same samples, seen elsewhere."""
-        return Range(np.minimum(self.lows, other.lows), np.maximum(self.highs, other.highs))
+        lows, highs = np.minimum(self.lows, other.lows), np.maximum(self.highs, other.highs)
+        return Range(lows, highs, self.histogram.merge(other.histogram), self.method)
 
     def merge(self, other: Range) -> Range:
         """Other samples."""
-        return Range(np.append(self.lows, other.lows), np.append(self.highs, other.highs))
+        lows, highs = np.append(self.lows, other.lows), np.append(self.highs, other.highs)
+        return Range(lows, highs, self.histogram.merge(other.histogram), self.method)
 
-    def bounds(self, deviations: float) -> tuple[float, float]:
-        """The interval to give codes to, 0 included, `deviations` above the typical sample."""
-        return -_typical_extreme(-self.lows, deviations), _typical_extreme(self.highs, deviations)
+    def bounds(self, bits: int) -> tuple[float, float]:
+        """The interval, 0 included, that codes of `bits` bits should span."""
+        low, high = float(self.lows.min()), float(self.highs.max())
+        if self.method == "min-max":
+            return low, high
+        if self.method == "percentile":
+            tails = self.histogram.tails(TAILS)
+            return max(low, tails[0]), min(high, tails[1])
+        deviations = (bits + 2) / 5  # few bits are better spent on what is common, many on never saturating
+        low, high = -_typical_extreme(-self.lows, deviations), _typical_extreme(self.highs, deviations)
+        if self.method == "mse":
+            return self.histogram.least_error(low, high, 1 << bits, len(self.lows))
+        return low, high
 
 
 def _typical_extreme(extremes: F64, deviations: float) -> float:
@@ -81,8 +106,7 @@ def observe(
     the model leaves axis 0 open; samples that do not fill a run are dropped.  With `pieces` > 1
     every spatial axis is cut into so many and the model runs on one tile at a time: a network of
     convolutions takes nearly the same values there, in a fraction of the memory.  `title`
-    names the model in errors.  Raises UserError if a value is not finite or there are too few
-    samples.
+    names the model in errors.  Raises UserError if a value is not finite or there are too few samples.
     """
     names = list(dict.fromkeys(tensors))
     samples = checked_samples(samples, shapes)

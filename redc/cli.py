@@ -18,6 +18,7 @@ MAPPINGS = ("pixel-wise", "packed", "zero-padding", "padding-free", "auto")
 MINIMISE = ("cycles", "energy", "area", "edp")
 MERGES = ("digital", "analog")
 ORIGINS = ("auto", "0", "pad")
+CALIBRATIONS = ("log-normal", "min-max", "percentile", "mse")
 PASSES = ("import", "fold", "fuse", "absorb", "quantise", "decompose", "schedule", "place", "allocate")
 
 EPILOG = """\
@@ -229,6 +230,10 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
     )
+    group.add_argument(
+        "--calibration", choices=CALIBRATIONS, default="mse",
+        help="what codes span of the values seen (default: %(default)s)",
+    )  # fmt: skip
     group.add_argument(
         "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
         help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",

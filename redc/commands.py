@@ -286,6 +286,7 @@ DEFAULTS = {
     "merge": "digital",
     "origin": "auto",
     "minimise": "cycles",
+    "calibration": "mse",
     "weight_bits": None,
     "input_bits": None,
 }

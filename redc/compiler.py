@@ -15,7 +15,7 @@ import numpy.typing as npt
 from isa.program import Program, Target
 from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
-from redc.calibration import Range, observe, seeded_samples
+from redc.calibration import Method, Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
 from redc.ir.graph import CrossbarOp, Graph, ReshapeOp, StencilOp
@@ -56,6 +56,7 @@ def compile(
     merge: Merge = "digital",
     origin: Origin = "auto",
     minimise: Minimise = "cycles",
+    calibration: Method = "mse",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
     bind: Mapping[str, Array] | None = None,
@@ -65,6 +66,7 @@ def compile(
     model        a path, a name of the zoo or of a builder, or a ModelProto
     fold, merge  pixel-wise: how kernel pixels share arrays and bit lines
     origin       packed: where blocks start
+    calibration  what codes span of the values seen: log-normal, min-max, percentile or mse
     weight_bits, input_bits
                  2 to 16; None: 8, or what a model that arrives quantised has
     minimise     auto: what the mapping of each layer is chosen for
@@ -77,7 +79,7 @@ def compile(
     Raises UserError for anything wrong with the model or the options, isa.ProgramError for a
     target file.  The same arguments give the same program, byte for byte.
     """
-    options = Options(mapping, fold, weight_bits, input_bits, merge, origin, minimise)
+    options = Options(mapping, fold, weight_bits, input_bits, merge, origin, minimise, calibration)
     return compile_with(model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind).program
 
 
@@ -159,12 +161,12 @@ class Variants:
     ) -> None:
         self._graph, self._look = _begin(model, shapes, calibrate, bind)
         self._cut = [name for name, _ in PASSES].index("schedule")
-        self._shared: dict[tuple[int | None, int | None], Graph] = {}
+        self._shared: dict[tuple[int | None, int | None, Method], Graph] = {}
 
     def prepare(self, options: Options, file: TargetFile) -> Graph:
         """What all variants of these bits share.  Raises UserError for the model's faults."""
         check_options(options)
-        bits = (options.weight_bits, options.input_bits)
+        bits = (options.weight_bits, options.input_bits, options.calibration)
         if bits not in self._shared:
             context = Context(options, file.target, self._look)
             self._shared[bits] = _through(self._graph, PASSES[: self._cut], context)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from isa.costs import Costs
 from isa.program import Target
-from redc.calibration import Range
+from redc.calibration import Method, Range
 
 Merge = Literal["digital", "analog"]
 Origin = Literal["auto", "0", "pad"]
@@ -32,6 +32,7 @@ class Options:
     merge: Merge = "digital"
     origin: Origin = "auto"
     minimise: Minimise = "cycles"
+    calibration: Method = "mse"
 
 
 @dataclass(frozen=True, slots=True)

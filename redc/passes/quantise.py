@@ -130,7 +130,7 @@ def _ranges(graph: Graph, given: Mapping[str, Codes], context: Context) -> dict[
     for name in stencils:
         if name not in ranges and copies[name] in ranges:
             ranges[name] = ranges[copies[name]]
-    return ranges
+    return {name: replace(seen, method=context.options.calibration) for name, seen in ranges.items()}
 
 
 def _joined(graph: Graph, tensor: str) -> str:
@@ -154,7 +154,7 @@ def choose_codes(seen: Range, bits: int) -> Codes:
     Unsigned with zero 0 where nothing is negative; signed with zero 0 where both sides reach
     about as far; else unsigned with the zero point that uses every code (one more bit plane).
     """
-    low, high = seen.bounds(deviations(bits))
+    low, high = seen.bounds(bits)
     if low >= 0:
         return Codes(bits, False, _scale(high, (1 << bits) - 1))
     top = (1 << (bits - 1)) - 1
@@ -164,15 +164,6 @@ def choose_codes(seen: Range, bits: int) -> Codes:
     codes = (1 << bits) - 1
     scale = _scale(high - low, codes)
     return Codes(bits, False, scale, zero=int(np.clip(np.rint(-low / scale), 0, codes)))
-
-
-def deviations(bits: int) -> float:
-    """How far above a typical sample's extreme the codes reach: 2 at 8 bits, 4 at 16.
-
-    Few bits are better spent on what is common, many on never saturating; the slope was chosen
-    on dcgan_face64 (docs/quantisation.md).
-    """
-    return bits / 4
 
 
 def _scale(extent: float, steps: int) -> float:

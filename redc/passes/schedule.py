@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from isa.geometry import arrays_of
 from isa.program import Target
+from redc.calibration import METHODS
 from redc.errors import UserError
 from redc.ir.graph import CrossbarOp, Graph
 from redc.mapping.check import check
@@ -95,6 +96,7 @@ def check_options(options: Options) -> None:
         ("--merge", options.merge, MERGES),
         ("--origin", options.origin, ORIGINS),
         ("--minimise", options.minimise, MINIMISE),
+        ("--calibration", options.calibration, METHODS),
     ):
         if value not in known:
             raise UserError(

@@ -1,0 +1,176 @@
+"""Calibration methods beside onnxruntime's quantize_static, on the same samples and bits.
+
+    python tests/bench/calibration_table.py [--bits 8] [--bias] MODEL [IO.npz] [MODEL [IO.npz] ...]
+
+MODEL is a file or a name of the zoo.  With an IO.npz (keys `in_NAME`) its inputs both calibrate and
+test; a name of the zoo alone is calibrated on 64 samples of default_rng(0) and tested on 8 of each of
+default_rng(1..3) (or as many as its batch).  Prints the table of docs/quantisation.md: SQNR in dB
+against onnxruntime's float model, the worst output's, the median over test sets.  onnxruntime's
+column is the better of U8/S8 and S8/S8, QDQ, per channel, after its own pre-processing.  `--bias`
+adds a column in which each layer's bias is corrected by its mean error on the calibration samples
+(measured here only).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.version_converter
+import onnxruntime
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+import models
+import runtime
+from redc.calibration import METHODS
+from redc.compiler import Compiled, compile_with
+from redc.frontend import load_model
+from redc.ir.graph import CrossbarOp
+from redc.oracle import Network, run_model
+from redc.passes import Options
+from redc.passes.allocate import unique_words
+
+Feeds = Mapping[str, np.ndarray]
+PER_CHANNEL_OPSET = 13
+LARGEST_CORRECTED = 16
+"""Crossbar layers of a network whose biases are corrected one after the other."""
+
+
+def decibels(wanted: Feeds, got: Feeds) -> float:
+    """The worst output's SQNR."""
+    found = []
+    for name, value in wanted.items():
+        signal, error = value.astype(np.float64), got[name].astype(np.float64) - value
+        found.append(10 * np.log10((signal**2).sum() / max((error**2).sum(), 1e-300)))
+    return min(found)
+
+
+def judge(run, reference, tests: Sequence[Feeds]) -> float:
+    return float(np.median([decibels(reference(feeds), run(feeds)) for feeds in tests]))
+
+
+def onnxruntimes(model: onnx.ModelProto, samples: Feeds, batch: int, activation: QuantType):
+    """quantize_static's model, as a function of feeds."""
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            count = min(len(v) for v in samples.values()) // batch
+            self.feeds = iter(
+                [{n: v[i * batch : (i + 1) * batch] for n, v in samples.items()} for i in range(count)]
+            )
+
+        def get_next(self):
+            return next(self.feeds, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, ready, target = (str(Path(folder, name)) for name in ("a.onnx", "b.onnx", "c.onnx"))
+        if model.opset_import[0].version < PER_CHANNEL_OPSET:
+            model = onnx.version_converter.convert_version(model, PER_CHANNEL_OPSET)
+        onnx.save(model, source)
+        quant_pre_process(source, ready, skip_symbolic_shape=True)
+        quantize_static(
+            ready,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=activation,
+            weight_type=QuantType.QInt8,
+        )
+        return session(onnx.load(target))
+
+
+def session(model: onnx.ModelProto):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    ready = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    names = [value.name for value in ready.get_outputs()]
+    return lambda feeds: dict(zip(names, ready.run(names, dict(feeds)), strict=True))
+
+
+def corrected(compiled: Compiled, model: onnx.ModelProto, feeds: Feeds) -> Compiled:
+    """Every layer's bias less its mean error per channel, in the order of the layers."""
+    graph, program, network = compiled.graph, compiled.program, Network(model)
+    words = unique_words(op.name for op in graph.ops)
+    made = {name: node for node in model.graph.node for name in node.output}
+    layers = [op for op in graph.ops if isinstance(op, CrossbarOp)]
+    before = {op.output: made[op.output].input[0] if op.activation else op.output for op in layers}
+    values = run_model(model, network.exposing(list(before.values())), feeds)
+    for op in layers:
+        tensor, word = graph.tensors[op.output], f"{words[op.name]}.bias"
+        if word not in program.data or op.requantise is None or op.requantise.table is not None:
+            continue
+        assert tensor.codes is not None
+        assert tensor.buffer is not None
+        step = op.requantise.scale.astype(np.float64) * tensor.codes.scale
+        sums = runtime.load(program, observe=True).run(feeds).accumulators[tensor.buffer]
+        wanted = np.moveaxis(values[before[op.output]], tensor.axis, -1) / step
+        error = (sums - wanted.reshape(sums.shape)).reshape(-1, sums.shape[-1]).mean(axis=0)
+        bias = program.data[word] - np.rint(error).astype(np.int64)
+        program = replace(program, data={**program.data, word: bias.astype(np.int32)})
+    return replace(compiled, program=program)
+
+
+def row(name: str, io: str | None, bits: int, bias: bool) -> str:
+    model = load_model(name)
+    if io is None:
+        network = Network(model)
+        fixed = [s[0] for n in network.inputs if (s := network.declared_shape(n)) and s[0]]
+        size = min(fixed, default=8)
+        samples = models.samples(name, 64 // size * size, 0)
+        tests = [t for seed in (1, 2, 3) if (t := models.samples(name, size, seed)) is not None]
+        assert samples is not None
+    else:
+        with np.load(io) as file:
+            samples = {key[3:]: file[key] for key in file.files if key.startswith("in_")}
+        tests = [samples]
+    shapes = {n: v.shape for n, v in tests[0].items()}
+    batch = min(shape[0] for shape in shapes.values())
+    reference = session(model)
+    cells = []
+    for method in METHODS:
+        options = Options(weight_bits=bits, input_bits=bits, calibration=method)
+        compiled = compile_with(model, options, shapes=shapes, calibrate=samples)
+        loaded = runtime.load(compiled.program)
+        cells.append(judge(lambda feeds, p=loaded: p.run(feeds).outputs, reference, tests))
+        if bias and method == METHODS[-1]:
+            few = sum(isinstance(op, CrossbarOp) for op in compiled.graph.ops) <= LARGEST_CORRECTED
+            first = {n: v[: shapes[n][0]] for n, v in samples.items()}
+            better = runtime.load(corrected(compiled, model, first).program) if few else loaded
+            extra = judge(lambda feeds, p=better: p.run(feeds).outputs, reference, tests)
+    if bias:
+        cells.append(extra if few else float("nan"))
+    if bits == 8:
+        both = [onnxruntimes(model, samples, batch, kind) for kind in (QuantType.QUInt8, QuantType.QInt8)]
+        cells.append(max(judge(run, reference, tests) for run in both))
+    title = Path(name).stem
+    return f"| {title} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |"
+
+
+def main(words: list[str]) -> None:
+    """Print the table."""
+    warnings.simplefilter("ignore")
+    bits, bias = 8, "--bias" in words
+    words = [word for word in words if word != "--bias"]
+    if words and words[0] == "--bits":
+        bits, words = int(words[1]), words[2:]
+    heads = [*METHODS, *(["mse, bias corrected"] if bias else [])]
+    heads += ["onnxruntime"] if bits == 8 else []
+    print(f"| model, {bits}/{bits} bits | " + " | ".join(heads) + " |")
+    print("| --- " * (len(heads) + 1) + "|")
+    while words:
+        name = words.pop(0)
+        io = words.pop(0) if words and words[0].endswith(".npz") else None
+        print(row(name, io, bits, bias), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
