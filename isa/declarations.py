@@ -107,6 +107,10 @@ def _any(value: int | None) -> str:
     return "any" if value is None else str(value)
 
 
+OPTIONAL = "fetch"
+"""The field of a target that a text which names all others may leave out: `any`."""
+
+
 def _write_target(t: Target) -> str:
     from isa.targets import FIELDS
 
@@ -115,6 +119,8 @@ def _write_target(t: Target) -> str:
         words.append(f"sha256:{t.digest}")
     for key in FIELDS:
         value = getattr(t, key)
+        if value is None and key == OPTIONAL:
+            continue
         words += [key, _any(value) if not isinstance(value, str) else value]
     return " ".join(words)
 
@@ -205,10 +211,11 @@ def read_target(c: Cursor) -> Target:
 
     found = c.fields({key: reader(key) for key in FIELDS})
     missing = [key for key in FIELDS if key not in found]
-    known = known_target(name) if missing else None
+    known = known_target(name) if missing not in ([], [OPTIONAL]) else None
     if known is not None:
         return replace(known, digest=digest or known.digest, span=c.span, **found)
-    if missing:
+    if missing not in ([], [OPTIONAL]):
+        missing = [key for key in missing if key != OPTIONAL]
         hint = did_you_mean(name, target_names()) or f"known targets: {', '.join(target_names())}"
         c.fail(f"no target is named {name!r}, and {', '.join(missing)} missing", None, hint)
     return Target(name, digest=digest, span=c.span, **found)

@@ -220,7 +220,8 @@ class Target:
 
     `rows`, `columns` and `arrays` are None where the target sets no limit (`any`).
     `share` is the number of columns one ADC converts in turn; `adders`, `vector`, `read` and
-    `write` are how many vector operations each unit finishes per clock cycle.
+    `write` are how many vector operations each unit finishes per clock cycle; `fetch` the bits
+    that buffers hand to drivers in one, None where nothing limits them.
     """
 
     name: str
@@ -238,6 +239,7 @@ class Target:
     vector: int = 1
     read: int = 1
     write: int = 1
+    fetch: int | None = None
     span: Span = field(default=NOWHERE, compare=False)
 
 

@@ -75,6 +75,10 @@ FIELDS: Mapping[str, Field] = {
     "vector": Field("instructions that the vector unit finishes in a clock cycle"),
     "read": Field("vectors that the buffers' read port delivers in a clock cycle"),
     "write": Field("vectors that the buffers' write port takes in a clock cycle"),
+    "fetch": Field(
+        "bits that the buffers hand to the drivers in a clock cycle; a text may leave it out for any",
+        may_be_any=True,
+    ),
 }
 """The functional fields and clocked widths, as in `isa.program.Target`, in the order of the text."""
 

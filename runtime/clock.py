@@ -5,6 +5,7 @@ from __future__ import annotations
 from isa.geometry import ceil_div
 from isa.instructions import Unit
 from isa.program import Target
+from runtime.timing import latch_cycles
 
 UNITS = tuple(Unit)
 DRIVER = UNITS.index(Unit.DRIVER)
@@ -28,6 +29,7 @@ class Clock:
         self.busy = [0] * len(UNITS)
         self.cycles = 0
         self.firing = 0
+        self.target = target
 
     def start(self) -> None:
         """A layer begins: no fire has opened its first window."""
@@ -51,9 +53,8 @@ class Clock:
         self.busy[:] = [0] * len(UNITS)
 
     def _needed(self) -> int:
-        """Cycles for what the window issued.  Every row band has a driver of its own, so all
-        drives of a window latch in one cycle."""
-        need = min(1, self.busy[DRIVER])
+        """Cycles for what the window issued.  Of drivers `busy` counts the bits they fetch."""
+        need = latch_cycles(self.busy[DRIVER], self.target)
         for unit, per_cycle in self.widths:
             need = max(need, ceil_div(self.busy[unit], per_cycle))
         return need

@@ -64,6 +64,9 @@ class _Counting:
         whole = instruction.operands[0]
         if isinstance(whole, BufferRef):
             return Open.of(spec.unit, math.prod(self.program.buffers[whole.name].shape[:-1]))
+        if spec.unit is Unit.DRIVER:
+            sizes = self.sizes[id(instruction)]
+            return Open.of(spec.unit, sizes.length * sizes.bits)
         return Open.of(spec.unit)
 
     def tally(self, instruction: Instruction, ranges: Ranges) -> None:

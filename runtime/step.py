@@ -288,6 +288,7 @@ class CompiledLayer:
         gated = self.slot({"gated_drives": pulses["drives"]})
         inserted = self.slot({"inserted_zeros": pulses["drives"]})
         tally, busy = self.tally, self.clock.busy
+        fetched = self.sizes.length * self.sizes.bits
 
         def run() -> None:
             position = locate()
@@ -301,7 +302,7 @@ class CompiledLayer:
                 tally[inserted] += 1
             else:
                 tally[gated] += 1
-            busy[DRIVER] += 1
+            busy[DRIVER] += fetched
 
         self.emitted = run
 

@@ -20,9 +20,15 @@ from isa.instructions import Unit
 from isa.program import Target
 
 
+def latch_cycles(fetched: int, target: Target) -> int:
+    """Cycles in which the drives of a window latch.  Every row band has a driver of its own, so it
+    is one, unless fetching the drives' bits from the buffers takes longer."""
+    return min(1, fetched) if target.fetch is None else ceil_div(fetched, target.fetch)
+
+
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Slots used in one window, per unit.  `driver` is 0 or 1: all drives of a window are one."""
+    """Slots used in one window, per unit; of `driver` the bits that its drives fetch."""
 
     driver: int = 0
     adder: int = 0
@@ -35,7 +41,7 @@ class Open:
         """What one instruction of `unit` uses."""
         match unit:
             case Unit.DRIVER:
-                return Open(driver=1)
+                return Open(driver=slots)
             case Unit.ADDER:
                 return Open(adder=slots)
             case Unit.VECTOR:
@@ -51,7 +57,7 @@ class Open:
 
     def __add__(self, other: Open) -> Open:
         return Open(
-            self.driver | other.driver,
+            self.driver + other.driver,
             self.adder + other.adder,
             self.vector + other.vector,
             self.read + other.read,
@@ -61,13 +67,17 @@ class Open:
     def times(self, count: int) -> Open:
         """`count` copies, one or more, in one window."""
         return Open(
-            self.driver, count * self.adder, count * self.vector, count * self.read, count * self.write
+            count * self.driver,
+            count * self.adder,
+            count * self.vector,
+            count * self.read,
+            count * self.write,
         )
 
     def cycles(self, target: Target) -> int:
         """How long the units need, side by side."""
         return max(
-            self.driver,
+            latch_cycles(self.driver, target),
             ceil_div(self.adder, target.adders),
             ceil_div(self.vector, target.vector),
             ceil_div(self.read, target.read),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -79,6 +80,17 @@ def test_every_mapping_takes_the_rounds_shown(model: onnx.ModelProto) -> None:
     ):
         compiled = redc.compile(model, calibrate=INPUT, mapping=mapping, **options)
         assert runtime.run(compiled, INPUT).total.rounds == rounds
+
+
+@pytest.mark.parametrize(("fetch", "cycles"), [(None, 130), (1, 177)])
+def test_the_round_by_hand_takes_the_cycles_shown(
+    model: onnx.ModelProto, fetch: int | None, cycles: int
+) -> None:
+    compiled = redc.compile(model, calibrate=INPUT, weight_bits=4, input_bits=4)
+    compiled = dataclasses.replace(compiled, target=dataclasses.replace(compiled.target, fetch=fetch))
+    assert runtime.run(compiled, INPUT).total.cycles == cycles
+    assert runtime.run(compiled, INPUT, engine="step").total.cycles == cycles
+    assert f"**{cycles}**" in (DOCS / "timing.md").read_text(encoding="utf-8")
 
 
 def test_zero_padding_takes_the_cycles_shown(model: onnx.ModelProto) -> None:

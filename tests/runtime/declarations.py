@@ -66,6 +66,7 @@ class Declarations:
             vector=self.pick(1, 3),
             read=self.pick(1, 2),
             write=self.pick(1, 2),
+            fetch=self.choose([None, 3, 64]),
         )
 
     def make_buffer(self, kind: Any, vector: int, *, accumulator: bool = False) -> Buffer:

@@ -21,6 +21,7 @@ TARGETS = st.builds(
     vector=st.integers(1, 3),
     read=st.integers(1, 3),
     write=st.integers(1, 3),
+    fetch=st.none() | st.integers(1, 5),
 )
 ISSUES = st.tuples(st.sampled_from([u for u in Unit if u is not Unit.ARRAY]), st.integers(1, 9))
 FIRES = st.tuples(st.just(Unit.ARRAY), st.integers(1, 20))
@@ -85,6 +86,16 @@ def test_units_run_side_by_side_and_next_to_the_fire() -> None:
     body = functools.reduce(lambda a, b: join(a, b, target), parts)
     # window 0: the drives, 1 cycle.  Then max(fire 4, stores 5); the end: fire 4, then stores 5.
     assert finish(repeat(body, 2, target), target) == 1 + 5 + (4 + 5)
+
+
+def test_a_window_lasts_until_its_drives_are_fetched() -> None:
+    """Two rounds that fetch 36 bits each at 1 a cycle, under fires of 32: 36, then 36, then 32."""
+    target = Target("t", fetch=1)
+    body = functools.reduce(lambda a, b: join(a, b, target), [Open(driver=36), fire(32)])
+    assert finish(repeat(body, 2, target), target) == 36 + 36 + 32
+    free = Target("t")
+    body = functools.reduce(lambda a, b: join(a, b, free), [Open(driver=36), fire(32)])
+    assert finish(repeat(body, 2, free), free) == 1 + 32 + 32
 
 
 def test_a_billion_rounds_take_no_time_to_count() -> None:
