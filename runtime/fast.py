@@ -23,10 +23,13 @@ from runtime.gather import Iterations, Rows, Sources
 from runtime.machine import Memory
 from runtime.observe import observed_buffers
 from runtime.step import StepEngine
+from runtime.strided import Grid
 from runtime.symbols import Apply, Block, Combine, Expression, Load, Store, divided, nest_stores, shape_of
 
 CHUNK_BYTES = 4 << 20
 """Working memory of one evaluation: iterations are taken so many at a time."""
+ADD_BYTES = 32 << 20
+"""The same where results are added up: few large pieces, each added to a buffer slot by slot."""
 CLASS_LIMIT = 1 << 12
 """Remainder classes of a nest with divided addresses; past that, masks serve."""
 
@@ -97,11 +100,13 @@ Seat = tuple[str, tuple[int, int] | None, bool]
 class Batch:
     """Stores of one block and one shape, in some of its iterations.
 
-    `targets` holds the row of the buffer that each result goes to, (iterations, stores), -1 for
-    dropped; `order` the moment of each, for where two results meet in one row.
+    `loops` are the counts of the loops around them, or just the number of iterations where these
+    are not all.  `targets` holds the row of the buffer that each result goes to, (iterations,
+    stores), -1 for dropped; `order` the moment of each, for where two results meet in one row.
     """
 
     iterations: int
+    loops: tuple[int, ...]
     evaluator: Evaluator
     targets: Rows
     order: Rows
@@ -148,13 +153,16 @@ def _batches(program: Program, block: Block) -> Iterator[tuple[Seat, Batch]]:
             first = members[0][1]
             buffer = program.buffers[first.target.buffer]
             count_ = len(iterations.numbers)
+            counts = [loop.count for loop in block.loops]
+            loops = tuple(itertools.dropwhile(lambda n: n == 1, counts[:-1])) + tuple(counts[-1:])
+            loops = loops if math.prod(loops) == count_ else (count_,)
             length = first.target.length(buffer.vector)
             work = evaluator(program, iterations, [s.value for _, s in members], length)
             targets = np.stack([iterations.rows(s.target, buffer, 0, count_) for _, s in members], axis=1)
             positions = np.array([position for position, _ in members], np.intp)
             order = iterations.numbers[:, None] * len(block.stores) + positions
             seat = (buffer.name, first.target.part, first.accumulate)
-            yield seat, Batch(count_, work, targets, order)
+            yield seat, Batch(count_, loops, work, targets, order)
 
 
 def _classes(program: Program, block: Block) -> Iterator[Iterations]:
@@ -278,24 +286,33 @@ class Add:
 
     def __init__(self, view: View, batches: Sequence[Batch]) -> None:
         self.view, self.vector, self.batches = view, view.vector, batches
-        self.distinct = [[_distinct(b.targets[:, s]) for s in range(b.targets.shape[1])] for b in batches]
+        self.grids = [
+            [Grid.of(b.targets[:, s].reshape(b.loops)) for s in range(b.targets.shape[1])] for b in batches
+        ]
 
     def run(self, memory: Memory, sources: Sources) -> None:
         codes = self.view.of(memory.codes[self.view.name])
-        for batch, distinct in zip(self.batches, self.distinct, strict=True):
-            each = batch.targets.shape[1]
-            for a, b in batch.chunks():
-                value = batch.evaluator(sources, a, b, None).reshape(b - a, each, self.vector)
-                value = value.astype(codes.dtype, copy=False)
-                for slot in range(each):
-                    rows = batch.targets[a:b, slot]
-                    inside = rows >= 0
-                    if distinct[slot]:
-                        codes[rows[inside]] += value[inside, slot]
-                    else:
-                        np.add.at(codes, rows[inside], value[inside, slot])
+        for batch, grids in zip(self.batches, self.grids, strict=True):
+            cost, peeled = max(1, batch.evaluator.cost), 0
+            while peeled < len(batch.loops) - 1 and cost * math.prod(batch.loops[peeled + 1 :]) > ADD_BYTES:
+                peeled += 1
+            # One value of the outer loops at a time; of the next, as many as fit.
+            outer, (count_, *inner) = batch.loops[:peeled], batch.loops[peeled:]
+            turn = math.prod(inner)
+            step = max(1, ADD_BYTES // (cost * turn))
+            for number, index in enumerate(np.ndindex(*outer)):
+                here = [grid.at(index) if grid else None for grid in grids]
+                for first in range(0, count_, step):
+                    last = min(first + step, count_)
+                    a, b = ((number * count_ + end) * turn for end in (first, last))
+                    value = batch.evaluator(sources, a, b, None).astype(codes.dtype, copy=False)
+                    value = value.reshape(last - first, *inner, len(grids), self.vector)
+                    for slot, grid in enumerate(here):
+                        self._add(codes, batch.targets[a:b, slot], grid, value[..., slot, :], first)
 
-
-def _distinct(rows: Rows) -> bool:
-    inside = rows[rows >= 0]
-    return len(np.unique(inside)) == len(inside)
+    def _add(self, codes: Array, rows: Rows, grid: Grid | None, value: Array, first: int) -> None:
+        if grid is not None:
+            grid.add(codes, value, first)
+            return
+        inside = rows >= 0
+        np.add.at(codes, rows[inside], value.reshape(-1, self.vector)[inside])
