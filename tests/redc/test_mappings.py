@@ -164,7 +164,7 @@ def test_auto_takes_no_more_cycles_than_any_mapping_and_gives_the_same_bits(mode
 
 
 def test_auto_judges_each_layer_and_target_by_itself() -> None:
-    """Equal cycles: then the fewest arrays.  Where no matrix of a layer fits whole, another may."""
+    """Of equal cycles the fewest arrays."""
     assert compiled("FCN_Deconv2", **AUTO).layers[0].mapping == "packed"
     chosen = compiled("GAN_Deconv3", target="isaac", **AUTO)
     every = [compiled("GAN_Deconv3", target="isaac", **o) for o in MAPPINGS]
