@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from isa.program import RAW_TYPES
 from redc.errors import UserError
 from redc.histogram import Histogram
 
 if TYPE_CHECKING:
     import onnx
+
+    from redc.ir.graph import Tensor
 
 Array = npt.NDArray[Any]
 F64 = npt.NDArray[np.float64]
@@ -75,6 +78,23 @@ class Range:
         return low, high
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input: the shape it was compiled for, and its numpy type."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @staticmethod
+    def of(tensor: Tensor) -> Port:
+        return Port(tensor.shape, np.dtype(RAW_TYPES[tensor.dtype]))
+
+    @property
+    def batch(self) -> int:
+        """How much of axis 0 one run takes; 0 where there is nothing to count samples by."""
+        return self.shape[0] if self.shape else 0
+
+
 def _typical_extreme(extremes: F64, deviations: float) -> float:
     """Where a new sample's largest value will probably lie.
 
@@ -94,25 +114,26 @@ def observe(
     model: onnx.ModelProto,
     tensors: Iterable[str],
     samples: Mapping[str, Array],
-    shapes: Mapping[str, tuple[int, ...]],
+    ports: Mapping[str, Port],
     pieces: int = 1,
     *,
     title: str = "model",
 ) -> dict[str, Range]:
     """Run `model` on `samples` and return the range of every tensor in `tensors`.
 
-    Axis 0 of every sample array counts samples; `shapes` are the inputs' shapes that the model
-    was compiled for.  One run takes as many samples as axis 0 of those says, or up to RUN where
+    Axis 0 of every sample array counts samples (a scalar is the same for all); `ports` are what
+    the model was compiled for.  One run takes as many samples as axis 0 of those says, or up to RUN where
     the model leaves axis 0 open; samples that do not fill a run are dropped.  With `pieces` > 1
     every spatial axis is cut into so many and the model runs on one tile at a time: a network of
     convolutions takes nearly the same values there, in a fraction of the memory.  `title`
     names the model in errors.  Raises UserError if a value is not finite or there are too few samples.
     """
     names = list(dict.fromkeys(tensors))
-    samples = checked_samples(samples, shapes)
+    samples = checked_samples(samples, ports)
     open_axis = _open_batches(model)
-    runs = min(len(samples[name]) // shape[0] for name, shape in shapes.items())
-    at_once = min(runs, max(1, RUN // max(s[0] for s in shapes.values()))) if open_axis else 1
+    batches = {name: port.batch for name, port in ports.items() if port.batch}
+    runs = min((len(samples[name]) // batch for name, batch in batches.items()), default=1)
+    at_once = min(runs, max(1, RUN // max(batches.values(), default=1))) if open_axis else 1
     session = exposed_session(model, names, any_size=pieces > 1, title=title)
     kept = [name for name in names if name in {o.name for o in session.get_outputs()}]
     ranges: dict[str, Range] = {}
@@ -130,8 +151,9 @@ def observe(
 
     for start in range(0, runs, at_once):
         stop = min(start + at_once, runs)
-        feed = {n: samples[n][start * s[0] : stop * s[0]] for n, s in shapes.items()}
-        rows = {len(value) for value in feed.values()}
+        feed = {n: samples[n] for n in ports}
+        feed |= {n: samples[n][start * b : stop * b] for n, b in batches.items()}
+        rows = {len(feed[name]) for name in batches}
         count = rows.pop() if len(rows) == 1 else 1
         seen: dict[str, Range] = {}
         for tile in _tiles(feed, pieces):
@@ -159,13 +181,13 @@ def _tiles(feed: Mapping[str, Array], pieces: int) -> Iterator[Mapping[str, Arra
             yield {n: np.ascontiguousarray(v) for n, v in tile.items()}
 
 
-def checked_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """`samples` as float32.
+def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port]) -> dict[str, Array]:
+    """`samples` in the types of their inputs.
 
     Raises UserError unless they are every input's, of the right shape beyond axis 0, and of a
-    type that float32 holds exactly.
+    type that the input's holds exactly.
     """
-    unknown, missing = sorted(set(samples) - set(shapes)), sorted(set(shapes) - set(samples))
+    unknown, missing = sorted(set(samples) - set(ports)), sorted(set(ports) - set(samples))
     if unknown or missing:
         raise UserError(
             "; ".join(
@@ -173,16 +195,17 @@ def checked_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int
                 + [f"input {name!r} is missing" for name in missing]
             ),
             place="calibration samples",
-            hint="the inputs are " + ", ".join(map(repr, shapes)),
+            hint="the inputs are " + ", ".join(map(repr, ports)),
         )
-    for name, shape in shapes.items():
-        value = samples[name]
-        exact = np.can_cast(value.dtype, np.float32, "safe")
-        if not exact or value.ndim != len(shape) or value.shape[1:] != shape[1:] or len(value) < shape[0]:
+    for name, port in ports.items():
+        value, shape = samples[name], port.shape
+        exact = np.can_cast(value.dtype, port.dtype, "safe")
+        fits = value.ndim == len(shape) and value.shape[1:] == shape[1:] and value.shape[:1] >= shape[:1]
+        if not exact or not fits:
             raise UserError(
                 f"samples of {name!r} are {value.dtype} {list(value.shape)}",
                 place="calibration samples",
-                hint=f"float32, axis 0 counting samples (at least {shape[0]}), then {list(shape[1:])}",
+                hint=f"{port.dtype}, axis 0 counting samples (at least {port.batch}), then {list(shape[1:])}",
             )
         if not np.isfinite(value).all():
             raise UserError(
@@ -190,17 +213,23 @@ def checked_samples(samples: Mapping[str, Array], shapes: Mapping[str, tuple[int
                 place="calibration samples",
                 hint="leave those samples out",
             )
-    return {name: np.asarray(samples[name], np.float32) for name in shapes}
+    return {name: np.asarray(samples[name], port.dtype) for name, port in ports.items()}
 
 
-def seeded_samples(shapes: Mapping[str, tuple[int, ...]], count: int, seed: int = 0) -> dict[str, Array]:
-    """`count` standard normal samples for each that a run takes: what is assumed of an input that
-    nobody described."""
+def seeded_samples(ports: Mapping[str, Port], count: int, seed: int = 0) -> dict[str, Array]:
+    """`count` samples for each that a run takes, assumed of an input that nobody described:
+    standard normal, integers 0 and 1."""
     rng = np.random.default_rng(seed)
-    return {
-        name: rng.standard_normal((count * shape[0], *shape[1:]), dtype=np.float32)
-        for name, shape in shapes.items()
-    }
+
+    def drawn(port: Port) -> Array:
+        shape = (count * port.batch, *port.shape[1:]) if port.shape else ()
+        if port.dtype == np.float32:
+            return np.asarray(rng.standard_normal(shape, dtype=np.float32))
+        real = port.dtype.kind == "f"
+        values = rng.standard_normal(shape) if real else rng.integers(0, 2, shape)
+        return np.asarray(values).astype(port.dtype)
+
+    return {name: drawn(port) for name, port in ports.items()}
 
 
 def _open_batches(model: onnx.ModelProto) -> bool:

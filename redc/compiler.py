@@ -15,10 +15,10 @@ import numpy.typing as npt
 from isa.program import Program, Target
 from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
-from redc.calibration import Method, Range, observe, seeded_samples
+from redc.calibration import Method, Port, Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
-from redc.ir.graph import CrossbarOp, Graph, ReshapeOp, StencilOp
+from redc.ir.graph import CrossbarOp, Graph, HostOp, ReshapeOp, StencilOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, Pass, check_options
 from redc.passes.context import Merge, Minimise, Origin
@@ -60,6 +60,7 @@ def compile(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
     bind: Mapping[str, Array] | None = None,
+    host: bool = True,
 ) -> Program:
     """Compile an ONNX model to a crossbar program.
 
@@ -71,6 +72,7 @@ def compile(
                  2 to 16; None: 8, or what a model that arrives quantised has
     minimise     auto: what the mapping of each layer is chosen for
     shapes       shapes of inputs that the model leaves open
+    host         whether the host may run what the accelerator does not; without, that is an error
     calibrate    samples by input name, axis 0 counting samples; without them the model's known
                  samples, else a standard normal distribution (and a warning, AssumedInputs)
     bind         values of inputs that crossbars need to hold (weights that are graph inputs); the
@@ -80,7 +82,9 @@ def compile(
     target file.  The same arguments give the same program, byte for byte.
     """
     options = Options(mapping, fold, weight_bits, input_bits, merge, origin, minimise, calibration)
-    return compile_with(model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind).program
+    return compile_with(
+        model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind, host=host
+    ).program
 
 
 def compile_with(
@@ -91,12 +95,13 @@ def compile_with(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
     bind: Mapping[str, Array] | None = None,
+    host: bool = True,
     after: Callable[[str, Graph], None] | None = None,
     verify_each: bool = False,
 ) -> Compiled:
     """`compile`, showing the graph to `after` once it is imported and after every pass."""
     check_options(options)
-    graph, look = _begin(model, shapes, calibrate, bind)
+    graph, look = _begin(model, shapes, calibrate, bind, host)
     if isinstance(target, Target):
         machine, costs = target, costs_of(target)
     else:
@@ -126,20 +131,23 @@ def _begin(
     shapes: Mapping[str, tuple[int, ...]] | None,
     calibrate: Mapping[str, Array] | None,
     bind: Mapping[str, Array] | None,
+    host: bool,
 ) -> tuple[Graph, Callable[[tuple[str, ...]], Mapping[str, Range]]]:
     """The imported graph, and what observes its tensors on the calibration samples."""
     title = str(model) if isinstance(model, str | Path) else None
     proto = bind_inputs(load_model(model), bind or {}, title=title)
     shapes = _settled(proto, shapes or {}, calibrate)
-    graph = import_graph(proto, shapes, title=title)
+    graph = import_graph(proto, shapes, title=title, hosts=host)
 
     def look(tensors: tuple[str, ...]) -> dict[str, Range]:
-        sizes = {name: graph.tensors[name].shape for name in graph.inputs}
+        if not tensors:
+            return {}
+        ports = {name: Port.of(graph.tensors[name]) for name in graph.inputs}
         samples = calibrate
         if samples is None:
-            samples = known_samples(model, sizes, _affordable(graph), _noisy_runs(graph))
+            samples = known_samples(model, ports, _affordable(graph), _noisy_runs(graph))
         name = title or proto.graph.name or "model"
-        return observe(proto, tensors, samples, sizes, _pieces(graph), title=name)
+        return observe(proto, tensors, samples, ports, _pieces(graph), title=name)
 
     return graph, look
 
@@ -158,8 +166,9 @@ class Variants:
         shapes: Mapping[str, tuple[int, ...]] | None = None,
         calibrate: Mapping[str, Array] | None = None,
         bind: Mapping[str, Array] | None = None,
+        host: bool = True,
     ) -> None:
-        self._graph, self._look = _begin(model, shapes, calibrate, bind)
+        self._graph, self._look = _begin(model, shapes, calibrate, bind, host)
         self._cut = [name for name, _ in PASSES].index("schedule")
         self._shared: dict[tuple[int | None, int | None, Method], Graph] = {}
 
@@ -214,7 +223,7 @@ def _settled(
 
 def _affordable(graph: Graph) -> int:
     """How many samples to calibrate on where nobody gave any."""
-    largest = max(math.prod(t.shape[1:]) for t in graph.tensors.values())
+    largest = max(1, *(math.prod(t.shape[1:]) for t in graph.tensors.values()))
     return max(1, min(CALIBRATION_SAMPLES, CALIBRATION_VALUES // largest))
 
 
@@ -230,7 +239,8 @@ def _pieces(graph: Graph) -> int:
     Only a network of convolutions and elementwise operators of one rank can be cut.
     """
     ranks = {len(op.kernel) for op in graph.ops if isinstance(op, CrossbarOp)}
-    if any(isinstance(op, ReshapeOp | StencilOp) for op in graph.ops) or len(ranks) != 1 or 0 in ranks:
+    whole = any(isinstance(op, ReshapeOp | StencilOp | HostOp) for op in graph.ops)
+    if whole or len(ranks) != 1 or 0 in ranks:
         return 1
     smallest = min(min(graph.tensors[name].shape[2:], default=1) for name in graph.inputs)
     largest = max(math.prod(t.shape) for t in graph.tensors.values())
@@ -242,7 +252,7 @@ def _pieces(graph: Graph) -> int:
 
 
 def known_samples(
-    model: str | Path | onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], count: int, runs: int
+    model: str | Path | onnx.ModelProto, ports: Mapping[str, Port], count: int, runs: int
 ) -> Mapping[str, Array]:
     """Calibration samples nobody gave: `count` of the zoo's where it knows the model, else seeded
     noise for so many `runs`."""
@@ -251,7 +261,7 @@ def known_samples(
 
         samples = models.samples(model, count, 0)
         if samples is not None and all(
-            samples[name].shape[1:] == shape[1:] for name, shape in shapes.items()
+            samples[name].shape[1:] == port.shape[1:] for name, port in ports.items()
         ):
             return samples
     warnings.warn(
@@ -261,4 +271,4 @@ def known_samples(
         AssumedInputs,
         stacklevel=2,
     )
-    return {name: np.asarray(value) for name, value in seeded_samples(shapes, runs).items()}
+    return {name: np.asarray(value) for name, value in seeded_samples(ports, runs).items()}

@@ -7,6 +7,7 @@ output pixel's column bands give, and finish (requantise and store) what is comp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 
@@ -28,9 +29,10 @@ from isa.program import (
     Program,
     Register,
     Target,
+    raw_buffer,
 )
 from redc.backend.stencils import Stencils
-from redc.ir.graph import CrossbarOp, Graph, Op, Requantise, ReshapeOp, StencilOp, Tensor, VectorOp
+from redc.ir.graph import CrossbarOp, Graph, HostOp, Op, Requantise, ReshapeOp, StencilOp, Tensor, VectorOp
 from redc.mapping.schedule import Line, Placement, Schedule
 from redc.passes.allocate import unique_words
 from redc.passes.place import crossbar_of
@@ -64,20 +66,26 @@ class _Emitter:
     # ------------------------------------------------------------ declarations
 
     def _tensors(self) -> list[Tensor]:
-        names = dict.fromkeys([*self.graph.inputs, *(op.output for op in self.graph.ops)])
+        made = (name for op in self.graph.ops for name in op.outputs)
+        names = dict.fromkeys([*self.graph.inputs, *made])
         return [self.graph.tensors[name] for name in names]
 
     def _buffer(self, tensor: Tensor) -> Buffer:
         codes = tensor.codes
-        assert codes is not None
         assert tensor.buffer is not None
-        return Buffer(
-            name=tensor.buffer,
-            kind="input"
+        kind: Literal["input", "output", "buffer"] = (
+            "input"
             if tensor.name in self.graph.inputs
             else "output"
             if tensor.name in self.graph.outputs
-            else "buffer",
+            else "buffer"
+        )
+        if tensor.raw:
+            return raw_buffer(tensor.buffer, kind, tensor.shape, tensor.name, tensor.dtype)
+        assert codes is not None
+        return Buffer(
+            name=tensor.buffer,
+            kind=kind,
             type=IntType(codes.signed, codes.bits),
             shape=tensor.buffer_shape,
             scale=codes.scale,
@@ -101,6 +109,8 @@ class _Emitter:
 
     def _layer(self, op: Op) -> Layer:
         mapping = None
+        if isinstance(op, HostOp):
+            return self._host(op)
         if isinstance(op, ReshapeOp):
             source, target = self._name(op.input), self._name(op.output)
             body: tuple[Node, ...] = (Instruction("reshape", (BufferRef(target), BufferRef(source))),)
@@ -112,6 +122,15 @@ class _Emitter:
             assert op.schedule is not None
             body, mapping = self._crossbar(op, op.schedule), op.schedule.mapping
         return Layer(op.name, body, op.op, mapping, op.nodes, op.output)
+
+    def _host(self, op: HostOp) -> Layer:
+        """One `host`; its layer is judged by its first tensor of floats."""
+        part = f"{self.names[op.name]}.onnx"
+        self.data[part] = np.frombuffer(op.model, np.uint8)
+        ports = tuple(BufferRef(self._name(name)) for name in (*op.inputs, *op.outputs))
+        call = Instruction("host", (ConstRef(part), *ports), (("inputs", len(op.inputs)),))
+        floats = [name for name in op.outputs if self.graph.tensors[name].dtype == "f32"]
+        return Layer(op.name, (call,), op.op, None, op.nodes, (floats or op.outputs)[0])
 
     def _name(self, tensor: str) -> str:
         name = self.graph.tensors[tensor].buffer

@@ -69,13 +69,18 @@ def bind_inputs(
 
 
 def needed_values(
-    model: onnx.ModelProto, values: Mapping[str, Array], *, already: Mapping[str, Array] | None = None
+    model: onnx.ModelProto,
+    values: Mapping[str, Array],
+    *,
+    already: Mapping[str, Array] | None = None,
+    hosts: bool = False,
 ) -> dict[str, Array]:
     """Those of `values` that must be bound before `model` can be compiled for them.
 
     `already` are bound whatever the model needs, and are not returned.  What must be bound
     is what an importer asks for as a constant, and ports that the accelerator does not speak:
-    of another type, or scalars.  Other errors are left for whoever compiles the model.
+    of another type, or scalars.  With `hosts` these go to the host, and only weights of crossbars
+    must be bound.  Other errors are left for whoever compiles the model.
     """
     bound: dict[str, Array] = {}
     if not _could_need(model, values):
@@ -85,7 +90,7 @@ def needed_values(
         free = graph_inputs(trial)
         shapes = {name: np.shape(value) for name, value in values.items() if name in free and np.ndim(value)}
         try:
-            import_graph(trial, shapes)
+            import_graph(trial, shapes, hosts=hosts)
         except UserError as error:
             asked = {name for e in error.errors if isinstance(e, NeedsValue) for name in e.inputs}
             more = [name for name in values if name in asked and name in free]

@@ -9,7 +9,7 @@ from typing import Any
 from redc.frontend.constants import F64, FOLDED, Constants, integers
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Rejected
-from redc.ir.graph import Codes, Graph, Op, ReshapeOp, Tensor
+from redc.ir.graph import Codes, Graph, MachineOp, Op, ReshapeOp, Tensor
 
 
 def channel_axis(rank: int) -> int:
@@ -20,11 +20,15 @@ def channel_axis(rank: int) -> int:
 class Builder:
     """Operators and tensors so far, in order.  Every method that can fail raises Rejected."""
 
-    def __init__(self, source: Source, inputs: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, source: Source, inputs: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str] | None = None
+    ) -> None:
+        """`dtypes` are the element types of inputs that are not f32."""
         self.opset = source.opset
-        self.constants = Constants(source.initializers)
+        self.constants = Constants(source.initializers, source.model)
         self._source = source
         self._inputs = tuple(inputs)
+        self._makers = {name: node for node in source.nodes for name in node.outputs}
         self._tensors: dict[str, Tensor] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._ops: list[Op] = []
@@ -33,11 +37,18 @@ class Builder:
         """Tensors of an integer type.  With given codes their value here is the real one."""
         self._op_names: set[str] = set()
         onnx_names = {name for node in source.nodes for name in (*node.inputs, *node.outputs)}
-        self._read = {name for node in source.nodes for name in node.inputs}
+        self._read = {name for node in source.nodes for name in node.reads}
         self._read |= {value.name for value in source.outputs}
         self._tensor_names = {*onnx_names, *inputs, *source.initializers}
+        self.host_only: dict[str, Tensor] = {}
+        """Inputs that only a host can read: not f32, scalar or empty."""
         for name, shape in inputs.items():
-            self._define(Tensor(name, shape, channel_axis(len(shape))))
+            dtype = (dtypes or {}).get(name, "f32")
+            if dtype == "f32" and shape and 0 not in shape:
+                self._define(Tensor(name, shape, channel_axis(len(shape))))
+            else:
+                self.host_only[name] = Tensor(name, shape, 0, dtype=dtype)
+                self._shapes[name] = shape
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -85,12 +96,11 @@ class Builder:
 
     def _unknown(self, name: str, what: str) -> Rejected:
         """The error for a part that must be constant; binding graph inputs may put it right."""
-        makers = {output: node for node in self._source.nodes for output in node.outputs}
         needs: dict[str, None] = {}
         pending = [name]
         while pending:
             at = pending.pop()
-            maker = makers.get(at)
+            maker = self._makers.get(at)
             if maker is not None and maker.operator not in FOLDED:
                 return Rejected(
                     f"its {what} is computed by {maker.describe()}; it must be known before the program runs",
@@ -123,7 +133,13 @@ class Builder:
         """Whether some node reads `tensor`, or the graph gives it out."""
         return tensor in self._read
 
-    def add(self, op: Op, shape: tuple[int, ...], axis: int, given: Codes | None = None) -> Tensor:
+    def add(
+        self,
+        op: MachineOp,
+        shape: tuple[int, ...],
+        axis: int,
+        given: Codes | None = None,
+    ) -> Tensor:
         """Append `op`, whose output has this shape and channel axis, and perhaps `given` codes.
 
         What only moves values keeps the codes and the type of its input.  Gives the output.
@@ -184,13 +200,74 @@ class Builder:
         """`tensor` with its channels on `axis`."""
         return self.view(tensor, tensor.shape, axis)
 
-    def graph(self, notes: tuple[str, ...]) -> Graph:
+    # ------------------------------------------------------------ hosts
+
+    def __contains__(self, tensor: str) -> bool:
+        """Whether the accelerator can read `tensor`."""
+        return tensor in self._tensors
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self._inputs
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        return tuple(self._ops)
+
+    def dtype(self, name: str) -> str:
+        """The element type of an input."""
+        return self.host_only[name].dtype if name in self.host_only else "f32"
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor that the accelerator can read."""
+        return self._tensors[name]
+
+    def free_name(self, name: str) -> str:
+        """A name that no operator has, made of `name`."""
+        return self._fresh(name, self._op_names)
+
+    @property
+    def count(self) -> int:
+        """Operators so far."""
+        return len(self._ops)
+
+    def take_back(self, count: int) -> None:
+        """Leave the first `count` operators, and forget the others with what they make."""
+        if len(self._ops) == count:
+            return
+        for op in self._ops[count:]:
+            for name in op.outputs:
+                self._tensors.pop(name, None)
+                self._shapes.pop(name, None)
+                self.whole.discard(name)
+        del self._ops[count:]
+        self._views = {key: view for key, view in self._views.items() if view.name in self._tensors}
+
+    def accept(self, tensor: Tensor) -> None:
+        """A tensor that the host makes and the accelerator can read."""
+        self._define(tensor)
+
+    def know_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """A tensor that only the host can read has this shape."""
+        self._shapes[name] = shape
+
+    def graph(
+        self,
+        notes: tuple[str, ...],
+        ops: tuple[Op, ...] | None = None,
+        others: Mapping[str, Tensor] | None = None,
+    ) -> Graph:
+        """The graph; with `ops` those in place of the builder's own, and `others` the tensors
+        that hosts touch.  Tensors that nothing makes are left out."""
+        ops = tuple(self._ops) if ops is None else ops
+        made = {*self._inputs, *(name for op in ops for name in op.outputs)}
+        known = {**self._tensors, **(others or {})}
         return Graph(
             name=self._source.name,
             inputs=self._inputs,
             outputs=tuple(v.name for v in self._source.outputs),
-            tensors=dict(self._tensors),
-            ops=tuple(self._ops),
+            tensors={name: tensor for name, tensor in known.items() if name in made},
+            ops=ops,
             notes=notes,
         )
 

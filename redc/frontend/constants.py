@@ -16,7 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from redc.frontend.encoded import Encoded, encoded, quantised
-from redc.frontend.nodes import Node
+from redc.frontend.nodes import DEFAULT_DOMAINS, Node
 from redc.frontend.rejected import Rejected
 from redc.frontend.views import flattened, reshaped, squeezed, unsqueezed
 
@@ -29,20 +29,51 @@ FLOATS = ("float16", "float32", "float64", "bfloat16")
 class Constants:
     """The constants of one graph by tensor name.  Initializers are read when asked for."""
 
-    def __init__(self, initializers: Mapping[str, onnx.TensorProto]) -> None:
+    def __init__(self, initializers: Mapping[str, onnx.TensorProto], model: onnx.ModelProto) -> None:
+        self.model = model
         self._initializers = initializers
         self._values: dict[str, Array] = {}
         self.encoded: dict[str, Encoded] = {}
         """What came out of a DequantizeLinear, as the integers it went in as."""
+        self._deferred: dict[str, Node] = {}
 
     def __contains__(self, tensor: object) -> bool:
-        return tensor in self._values or tensor in self._initializers
+        return tensor in self._values or tensor in self._initializers or tensor in self._deferred
 
     def __getitem__(self, tensor: str) -> Array:
         """The value of `tensor`.  Raises Rejected if its bytes are not there or not right."""
         if tensor not in self._values:
-            self._values[tensor] = read_tensor(self._initializers[tensor], tensor)
+            if tensor in self._deferred:
+                self._compute(tensor)
+            else:
+                self._values[tensor] = read_tensor(self._initializers[tensor], tensor)
         return self._values[tensor]
+
+    def defer(self, node: Node) -> None:
+        """Note that `node`, whose inputs are all constant, is computed when it is asked for."""
+        self._deferred.update((name, node) for name in node.outputs if name)
+
+    def proto(self, tensor: str) -> onnx.TensorProto:
+        """The constant as an initializer."""
+        if tensor in self._initializers:
+            return self._initializers[tensor]
+        return numpy_helper.from_array(self[tensor], tensor)
+
+    def _compute(self, tensor: str) -> None:
+        """What leads to a deferred constant, through onnxruntime in one go."""
+        nodes: dict[int, Node] = {}
+        leaves: dict[str, None] = {}
+        pending = [tensor]
+        while pending:
+            name = pending.pop()
+            if name in self._values or name not in self._deferred:
+                leaves[name] = None
+            elif (node := self._deferred[name]).index not in nodes:
+                nodes[node.index] = node
+                pending.extend(node.reads)
+        order = [self._deferred[n] for n in self._deferred if self._deferred[n].index in nodes]
+        value = run_nodes(self.model, order, {name: self.proto(name) for name in leaves}, tensor)
+        self._values[tensor] = value
 
     def floats(self, tensor: str, *, finite: bool = True) -> F64:
         """`tensor` as float64.  Raises Rejected if it is no float, or not `finite`."""
@@ -71,6 +102,8 @@ class Constants:
             return False
         if node.operator == "Shape":
             name = node.inputs[0]
+            if name not in self and name not in shapes:
+                return False  # it depends on the inputs' values
             shape = self[name].shape if name in self else shapes[name]
             value: Array = np.array(shape, dtype=np.int64)[_span(node, len(shape))]
         elif node.operator == "Constant":
@@ -82,6 +115,9 @@ class Constants:
         elif node.op == "QuantizeLinear":
             values, scale, zero, axis, block = self._quantiser(node)
             value = quantised(values, scale, np.zeros((), np.uint8) if zero is None else zero, axis, block)
+        elif node.operator not in FOLDED:
+            self.defer(node)
+            return True
         else:
             value = FOLDED[node.operator](node, [self[name] for name in node.inputs if name])
             if node.inputs[0] in self.encoded and node.operator in MOVES:
@@ -195,9 +231,41 @@ MOVES = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
 """Those that only move values about."""
 
 
+def computes(node: Node) -> bool:
+    """Whether the node is a function of numbers to numbers: the same at every call."""
+    random = node.op.startswith("Random") or node.op in ("Multinomial", "Bernoulli", "Dropout")
+    other = any(word in node.op for word in ("Sequence", "Optional", "String", "Tfidf", "RegexFullMatch"))
+    return node.domain in DEFAULT_DOMAINS and not random and not other
+
+
+def run_nodes(
+    model: onnx.ModelProto, nodes: Sequence[Node], leaves: Mapping[str, onnx.TensorProto], output: str
+) -> Array:
+    """One tensor that `nodes` make of constants alone, by onnxruntime.  Raises Rejected."""
+    import onnxruntime
+
+    unique = {node.index: node.proto for node in nodes}
+    graph = onnx.helper.make_graph(
+        list(unique.values()), "constants", [], [onnx.ValueInfoProto(name=output)], list(leaves.values())
+    )
+    whole = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            whole.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        (value,) = session.run([output], {})
+    except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
+        raise Rejected(f"onnxruntime cannot compute it: {error}", tensor=output) from error
+    return np.asarray(value)
+
+
 def folds(node: Node, constants: Container[str]) -> bool:
     """Whether the node's output depends on no input's values, given the names of `constants`."""
     if node.operator in ("Constant", "Shape"):
         return True
+    if not node.reads or not all(name in constants for name in node.reads):
+        return False
     folded = node.operator in FOLDED or node.op in ("QuantizeLinear", "DequantizeLinear")
-    return folded and all(name in constants for name in node.inputs if name)
+    return folded or computes(node)

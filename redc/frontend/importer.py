@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from redc.errors import UserError, raise_all
@@ -20,7 +21,7 @@ from redc.frontend.constants import folds
 from redc.frontend.crossbars import import_conv, import_conv_transpose, import_gemm, import_matmul
 from redc.frontend.elementwise import import_activation, import_batch_normalization
 from redc.frontend.functions import FUNCTIONS, import_function, import_pow
-from redc.frontend.inputs import input_shapes
+from redc.frontend.inputs import input_shapes, input_types
 from redc.frontend.moves import (
     import_concat,
     import_depth_to_space,
@@ -33,7 +34,8 @@ from redc.frontend.moves import (
     import_tile,
     import_transpose,
 )
-from redc.frontend.nodes import Node, Source, read_source
+from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source, read_source
+from redc.frontend.partition import import_with_hosts
 from redc.frontend.pools import (
     import_average_pool,
     import_global_average_pool,
@@ -145,26 +147,32 @@ def import_graph(
     shapes: Mapping[str, Iterable[int]] | None = None,
     *,
     title: str | None = None,
+    hosts: bool = False,
 ) -> Graph:
     """Import `model`; `shapes` settle dimensions of inputs that it leaves open.
 
     Post: every tensor has a static shape, operators are in topological order, dead nodes are
     gone.  Shapes are propagated here, not by onnx.shape_inference, which stops at dynamic
     Reshapes and differs from onnxruntime on ConvTranspose.  `title` names the model in errors
-    (its file).  Raises UserError, several at once where one does not hide the other.
+    (its file).  With `hosts` a node that no importer takes becomes part of a HostOp; without,
+    it is an error.  Raises UserError, several at once where one does not hide the other.
     """
     source = read_source(model, title or model.graph.name or "model")
-    _reject_unsupported(source)
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+    used = {name for node in source.nodes for name in node.reads} | {v.name for v in source.outputs}
+    if hosts:
+        return _with_hosts(source, given, used)
+    _reject_unsupported(source)
     build = Builder(source, input_shapes(source, given))
     errors: list[UserError] = []
     lost: set[str] = set()  # what a node that failed should have made
-    used = {name for node in source.nodes for name in node.inputs} | {v.name for v in source.outputs}
     for node in source.nodes:
         try:
-            done = _import_node(build, node, lost)
-            if done and (extra := used.intersection(node.outputs[1:]) - {"", *build.shapes}):
-                raise Rejected(f"its output {min(extra)!r} is read, which is not supported")
+            done = not lost.intersection(node.reads)
+            if done:
+                _import_node(build, node, used)
+            else:
+                check_schema(node, build.opset)
         except Rejected as error:
             where = source.place(node.describe(error.tensor))
             errors.append(error.at(where))
@@ -173,7 +181,11 @@ def import_graph(
             lost.update(filter(None, node.outputs))
     raise_all(errors)
     raise_all([e for v in source.outputs if (e := _constant_output(source, build, v.name))])
-    graph = build.graph(_notes(source, build))
+    return _of_a_size(source, build.graph(_notes(source, build.shapes)))
+
+
+def _of_a_size(source: Source, graph: Graph) -> Graph:
+    """`graph`, unless it has a tensor that no machine holds."""
     large = (t for t in graph.tensors.values() if math.prod(t.shape) > MOST_VALUES)
     for tensor in large:  # the first; those behind it follow from it
         raise _too_large(source, tensor.name, tensor.shape)
@@ -189,13 +201,32 @@ def _too_large(source: Source, name: str, shape: tuple[int, ...]) -> UserError:
     )
 
 
-def _import_node(build: Builder, node: Node, lost: set[str]) -> bool:
-    """Whether the node's outputs are known now; what reads a lost tensor is lost in silence."""
-    check_schema(node, build.opset)
-    if lost.intersection(node.inputs):
-        return False
+def _with_hosts(source: Source, given: Mapping[str, tuple[int, ...]], used: set[str]) -> Graph:
+    shapes, types = input_shapes(source, given, hosts=True), input_types(source)
+    last: list[Builder] = []
+
+    def builder() -> Builder:
+        last[:] = [Builder(source, shapes, types)]
+        return last[0]
+
+    graph = import_with_hosts(source, builder, lambda build, node: _import_node(build, node, used))
+    raise_all([e for v in source.outputs if (e := _constant_output(source, last[0], v.name))])
+    shapes = {name: tensor.shape for name, tensor in graph.tensors.items()}
+    return _of_a_size(source, replace(graph, notes=_notes(source, shapes)))
+
+
+def _import_node(build: Builder, node: Node, used: set[str]) -> bool:
+    """Add the node's operator, or True if it is a constant.  Raises Rejected."""
+    if node.operator in IMPORTERS or node.domain in DEFAULT_DOMAINS:
+        check_schema(node, build.opset)
     if build.constants.evaluate(node, build.shapes):
         return True
+    if node.operator not in IMPORTERS:
+        raise Rejected("the accelerator does not have this operator")
+    for name in node.reads:
+        if name not in build and name not in build.constants:
+            what = "it is not a float32 tensor whose shape is static, with an axis and values"
+            raise Rejected(what, tensor=name)
     whole = build.whole.intersection(node.inputs)
     if whole and node.operator not in ON_INTEGERS:
         raise Rejected(
@@ -203,7 +234,10 @@ def _import_node(build: Builder, node: Node, lost: set[str]) -> bool:
         )
     with build.undone_if_rejected():
         IMPORTERS[node.operator](build, node)
-    return True
+        extra = [name for name in node.outputs if name in used and name not in build]
+        if extra:
+            raise Rejected(f"its output {min(extra)!r} is read, which is not supported")
+    return False
 
 
 def unsupported_nodes(source: Source) -> list[Node]:
@@ -245,14 +279,14 @@ def _constant_output(source: Source, build: Builder, name: str) -> UserError | N
     )
 
 
-def _notes(source: Source, build: Builder) -> tuple[str, ...]:
+def _notes(source: Source, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
     """Where the model declares another output shape than its nodes give."""
     notes = []
     for value in source.outputs:
         declared = [
             d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim
         ]
-        shape = build.shapes[value.name]
+        shape = shapes[value.name]
         fits = len(declared) == len(shape) and all(
             d in (None, s) for d, s in zip(declared, shape, strict=True)
         )

@@ -7,22 +7,31 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from redc.errors import NeedsValue, UserError, did_you_mean, raise_all
+from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import Source
 
 Dimension = int | str | None
 """A number, a symbol, or nothing at all."""
 
 
-def input_shapes(source: Source, given: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+def input_types(source: Source) -> dict[str, str]:
+    """The element type of every input, in the assembly's words."""
+    return {v.name: NAMES.get(v.type.tensor_type.elem_type, "f32") for v in source.inputs}
+
+
+def input_shapes(
+    source: Source, given: Mapping[str, Sequence[int]], *, hosts: bool = False
+) -> dict[str, tuple[int, ...]]:
     """The shape of every input, from the model and from `given` (`--shape`).
 
     A symbol that `given` settles for one input holds for all.  An open first dimension of an
-    input with two axes or more is the batch, and counts 1.  Raises UserError (several at once)
+    input with two axes or more is the batch, and counts 1.  With `hosts` ports may have any
+    numeric type and any shape.  Raises UserError (several at once)
     for a wrong type or name, a shape that contradicts the model, and open dimensions.
     """
     wrong_types = [
-        *(_type_error(source.place(f"graph input {v.name!r}"), v.type, v.name) for v in source.inputs),
-        *(_type_error(source.place(f"graph output {v.name!r}"), v.type) for v in source.outputs),
+        *(_type_error(source.place(f"graph input {v.name!r}"), v.type, hosts, v.name) for v in source.inputs),
+        *(_type_error(source.place(f"graph output {v.name!r}"), v.type, hosts) for v in source.outputs),
     ]
     errors = [e for e in wrong_types if e]
     raise_all([*errors, *_unknown_names(source, given)])
@@ -40,12 +49,14 @@ def input_shapes(source: Source, given: Mapping[str, Sequence[int]]) -> dict[str
         for name, dimensions in declared.items()
     }
     _reject_open(source, settled)
-    raise_all([e for name, dimensions in settled.items() for e in _empty(source, name, dimensions)])
+    if not hosts:
+        raise_all([e for name, dimensions in settled.items() for e in _empty(source, name, dimensions)])
     return {name: tuple(d for d in dims or () if isinstance(d, int)) for name, dims in settled.items()}
 
 
-def _type_error(place: str, declared: onnx.TypeProto, bindable: str = "") -> UserError | None:
-    """Ports speak float32: anything else is an error.  A port may leave its type open.
+def _type_error(place: str, declared: onnx.TypeProto, hosts: bool, bindable: str = "") -> UserError | None:
+    """The accelerator's ports speak float32, those of hosts numbers: anything else is an error.
+    A port may leave its type open.
 
     `bindable` names an input: bound to a value, it would be no port.
     """
@@ -54,9 +65,11 @@ def _type_error(place: str, declared: onnx.TypeProto, bindable: str = "") -> Use
         what = str(kind).removesuffix("_type").replace("_", " ")
         return UserError(f"it is of type {what}; only tensors are supported", place=place)
     element = declared.tensor_type.elem_type
-    if element in (onnx.TensorProto.FLOAT, onnx.TensorProto.UNDEFINED):
+    if element in (onnx.TensorProto.FLOAT, onnx.TensorProto.UNDEFINED) or (hosts and element in NAMES):
         return None
     name = onnx.TensorProto.DataType.Name(element).lower() if element in _TYPES else f"type {element}"
+    if hosts:
+        return UserError(f"it is {name}; ports are of {', '.join(ELEMENTS)}", place=place)
     message = f"it is {name}; the accelerator's ports speak float32"
     hint = "export the model with float32 inputs and outputs; weights may be of any float type"
     if bindable:

@@ -13,7 +13,7 @@ from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
 from redc.frontend.stencils import add_stencil
 from redc.frontend.views import broadcast, normal_axes
-from redc.ir.graph import Op, StencilOp, Tensor
+from redc.ir.graph import StencilOp, Tensor
 from redc.ir.stencil import Region, Row, Run
 
 
@@ -39,7 +39,7 @@ def boxed(
     )
 
 
-def _op(build: Builder, node: Node, inputs: Sequence[Tensor], regions: Sequence[Region]) -> Op:
+def _op(build: Builder, node: Node, inputs: Sequence[Tensor], regions: Sequence[Region]) -> StencilOp:
     names = tuple(x.name for x in inputs)
     return StencilOp(
         build.op_name(node), node.op, names, node.outputs[0], tuple(regions), nodes=(node.label,)

@@ -32,6 +32,8 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     kinds: Mapping[str, int]  # AttributeProto.type of each attribute
+    captures: tuple[str, ...]  # tensors of this graph that its subgraphs (If, Loop, Scan) read
+    proto: onnx.NodeProto
 
     @property
     def label(self) -> str:
@@ -50,6 +52,11 @@ class Node:
             else f"node {self.index} ({self.operator}, unnamed, makes {self.label!r})"
         )
         return f"{who}, tensor {tensor!r}" if tensor else who
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every tensor it depends on."""
+        return (*filter(None, self.inputs), *self.captures)
 
     def input(self, index: int) -> str:
         """The name of input `index`, empty if it is left out."""
@@ -71,6 +78,7 @@ class Source:
     inputs: tuple[onnx.ValueInfoProto, ...]
     outputs: tuple[onnx.ValueInfoProto, ...]
     initializers: Mapping[str, onnx.TensorProto]
+    model: onnx.ModelProto
 
     def place(self, where: str) -> str:
         return f"{self.title}: {where}"
@@ -110,6 +118,7 @@ def read_source(model: onnx.ModelProto, title: str) -> Source:
         inputs=inputs,
         outputs=tuple(graph.output),
         initializers=MappingProxyType(initializers),
+        model=model,
     )
 
 
@@ -188,7 +197,22 @@ def _node(index: int, proto: onnx.NodeProto, title: str, errors: list[UserError]
         outputs=tuple(proto.output),
         attributes=MappingProxyType(attributes),
         kinds=MappingProxyType({a.name: a.type for a in proto.attribute}),
+        captures=captured(proto),
+        proto=proto,
     )
+
+
+def captured(proto: onnx.NodeProto) -> tuple[str, ...]:
+    """The tensors of outer graphs that the subgraphs of a node read, each once, in order."""
+    found: dict[str, None] = {}
+    for attribute in proto.attribute:
+        for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
+            own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+            own.update(name for node in graph.node for name in node.output)
+            reads = [name for node in graph.node for name in (*node.input, *captured(node))]
+            reads += [v.name for v in graph.output]
+            found.update((name, None) for name in reads if name and name not in own)
+    return tuple(found)
 
 
 def _makers(
@@ -237,7 +261,7 @@ def _live(nodes: Iterable[Node], makers: Mapping[str, Node], outputs: list[str])
         node = pending.pop()
         if node.index not in needed:
             needed.add(node.index)
-            pending.extend(makers[name] for name in node.inputs if name in makers)
+            pending.extend(makers[name] for name in node.reads if name in makers)
     return [node for node in nodes if node.index in needed]
 
 
@@ -249,8 +273,8 @@ def _missing(live: Iterable[Node], known: set[str], title: str) -> list[UserErro
             hint=did_you_mean(name, known),
         )
         for node in live
-        for name in node.inputs
-        if name and name not in known
+        for name in node.reads
+        if name not in known
     ]
 
 
@@ -285,7 +309,7 @@ def _sorted(live: list[Node], makers: Mapping[str, Node], title: str) -> tuple[N
     order: nx.DiGraph[int] = nx.DiGraph()
     order.add_nodes_from(by_index)
     for node in live:
-        order.add_edges_from((makers[n].index, node.index) for n in node.inputs if n in makers)
+        order.add_edges_from((makers[n].index, node.index) for n in node.reads if n in makers)
     try:
         return tuple(by_index[i] for i in nx.lexicographical_topological_sort(order))
     except nx.NetworkXUnfeasible:

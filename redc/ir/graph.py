@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import networkx as nx
@@ -54,6 +55,8 @@ class Tensor:
 
     `axis` is 1 for images (N, C, spatial...), the last axis where MatMul works on it.
     `given` are the codes that a model which arrives quantised gives it; nothing may change them.
+    `dtype` is the ONNX element type; only hosts touch other tensors than f32.  `raw` is set by
+    `quantise` where only hosts touch a tensor: it is then handed on as it is and has no codes.
     """
 
     name: str
@@ -62,6 +65,8 @@ class Tensor:
     given: Codes | None = None
     codes: Codes | None = None
     buffer: str | None = None
+    dtype: str = "f32"
+    raw: bool = False
 
     @property
     def buffer_shape(self) -> tuple[int, ...]:
@@ -161,6 +166,10 @@ class CrossbarOp:
     place: int | None = None
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.output,)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         return (self.input,)
 
@@ -207,6 +216,10 @@ class VectorOp:
     bias_codes: npt.NDArray[np.int64] | None = None
     requantise: Requantise | None = None
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.output,)
+
 
 @dataclass(frozen=True, slots=True)
 class RegionCodes:
@@ -236,6 +249,10 @@ class StencilOp:
     codes: tuple[RegionCodes, ...] | None = None
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.output,)
+
+    @property
     def moves(self) -> bool:
         """Whether every value of the output is a value of an input (or filled)."""
         alone = all(region.input is None or _is_move(region) for region in self.regions)
@@ -257,11 +274,36 @@ class ReshapeOp:
     nodes: tuple[str, ...] = ()
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.output,)
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         return (self.input,)
 
 
-Op = CrossbarOp | VectorOp | StencilOp | ReshapeOp
+@dataclass(frozen=True, eq=False, slots=True)
+class HostOp:
+    """Part of the network that onnxruntime runs: an ONNX model in bytes.
+
+    `inputs` and `outputs` are, in order, the tensors behind the model's graph inputs and outputs
+    (whose names may differ).  `nodes` are the ONNX nodes in it, `reasons` say, node by node, why
+    the accelerator does not run it.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    model: bytes
+    nodes: tuple[str, ...]
+    reasons: tuple[str, ...]
+    op: str = "host"
+
+
+MachineOp = CrossbarOp | VectorOp | StencilOp | ReshapeOp
+"""What the accelerator runs; it has one output."""
+
+Op = MachineOp | HostOp
 
 
 @dataclass(frozen=True)
@@ -278,11 +320,23 @@ class Graph:
     ops: tuple[Op, ...]
     notes: tuple[str, ...] = field(default=())
 
+    @cached_property
+    def _makers(self) -> dict[str, Op]:
+        return {name: op for op in self.ops for name in op.outputs}
+
+    @cached_property
+    def _readers(self) -> dict[str, list[Op]]:
+        readers: dict[str, list[Op]] = {}
+        for op in self.ops:
+            for name in dict.fromkeys(op.inputs):
+                readers.setdefault(name, []).append(op)
+        return readers
+
     def producer(self, tensor: str) -> Op | None:
-        return next((op for op in self.ops if op.output == tensor), None)
+        return self._makers.get(tensor)
 
     def consumers(self, tensor: str) -> tuple[Op, ...]:
-        return tuple(op for op in self.ops if tensor in op.inputs)
+        return tuple(self._readers.get(tensor, ()))
 
     def feeds_only(self, tensor: str, reader: Op) -> bool:
         """Whether `reader` is all that needs `tensor`: no other operator, no graph output."""
@@ -292,7 +346,7 @@ class Graph:
     def network(self) -> nx.DiGraph[str]:
         """Operator names as nodes (attribute `op`), an edge per tensor that links two."""
         graph: nx.DiGraph[str] = nx.DiGraph()
-        made = {op.output: op.name for op in self.ops}
+        made = {name: op.name for op in self.ops for name in op.outputs}
         for op in self.ops:
             graph.add_node(op.name, op=op)
         for op in self.ops:

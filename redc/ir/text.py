@@ -10,6 +10,7 @@ from redc.ir.graph import (
     Codes,
     CrossbarOp,
     Graph,
+    HostOp,
     Op,
     Requantise,
     StencilOp,
@@ -30,13 +31,16 @@ def to_text(graph: Graph) -> str:
     lines += [f"  note    {note}" for note in graph.notes]
     for op in graph.ops:
         lines.append("")
-        lines.append(f"  {_tensor(graph.tensors[op.output])} = {op.op}({', '.join(op.inputs)})")
+        made = ", ".join(_tensor(graph.tensors[name]) for name in op.outputs)
+        lines.append(f"  {made} = {op.op}({', '.join(op.inputs)})")
         lines += [f"      {detail}" for detail in _details(op)]
     return "\n".join(lines) + "\n"
 
 
 def _tensor(tensor: Tensor) -> str:
     text = f"{tensor.name} [{', '.join(map(str, tensor.shape))}] axis {tensor.axis}"
+    if tensor.dtype != "f32" or tensor.raw:
+        text += f" {'raw ' if tensor.raw else ''}{tensor.dtype}"
     if tensor.codes:
         text += f" {_codes(tensor.codes)}"
     elif tensor.given:
@@ -50,7 +54,10 @@ def _codes(codes: Codes) -> str:
 
 def _details(op: Op) -> Iterator[str]:
     yield f"name {op.name}" + (f", nodes {', '.join(op.nodes)}" if op.nodes else "")
-    if isinstance(op, CrossbarOp):
+    if isinstance(op, HostOp):
+        yield f"model of {len(op.model)} bytes"
+        yield from op.reasons
+    elif isinstance(op, CrossbarOp):
         yield from _crossbar(op)
     elif isinstance(op, VectorOp):
         yield f"{op.combine} of factors " + ", ".join(map(_array, op.factors)) + f"; bias {_array(op.bias)}"

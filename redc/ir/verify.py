@@ -11,7 +11,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from redc.errors import InternalError
-from redc.ir.graph import Codes, CrossbarOp, Graph, Op, Requantise, ReshapeOp, StencilOp, Tensor, VectorOp
+from redc.ir.graph import (
+    Codes,
+    CrossbarOp,
+    Graph,
+    HostOp,
+    Op,
+    Requantise,
+    ReshapeOp,
+    StencilOp,
+    Tensor,
+    VectorOp,
+)
 from redc.mapping.check import MappingError, check
 from redc.mapping.formula import kernel_pixels
 from redc.mapping.schedule import Problem
@@ -25,10 +36,17 @@ def verify_graph(graph: Graph) -> None:
     their bits, kernel pixels and schedules obey the formula, accumulators and codes agree.
     """
     _check_wiring(graph)
+    touched = {n for op in graph.ops if not isinstance(op, HostOp) for n in (*op.inputs, *op.outputs)}
     for tensor in graph.tensors.values():
-        _check_tensor(tensor)
+        _check_tensor(tensor, host_only=tensor.name not in touched)
     for op in graph.ops:
-        inputs, output = [graph.tensors[name] for name in op.inputs], graph.tensors[op.output]
+        inputs = [graph.tensors[name] for name in op.inputs]
+        if isinstance(op, HostOp):
+            continue
+        output = graph.tensors[op.output]
+        for tensor in (*inputs, output):
+            host_only = tensor.raw or tensor.dtype != "f32"
+            _need(not host_only, op, f"only a host can touch {tensor.name!r} ({tensor.dtype})")
         if isinstance(op, CrossbarOp):
             _check_crossbar(op, inputs[0], output)
         elif isinstance(op, VectorOp):
@@ -55,11 +73,13 @@ def _check_wiring(graph: Graph) -> None:
     for op in graph.ops:
         _need(op.name not in names, op, "another operator has this name")
         names.add(op.name)
-        _need(bool(op.inputs), op, "it has no input")
+        _need(bool(op.inputs) or isinstance(op, HostOp), op, "it has no input")
+        _need(bool(op.outputs), op, "it has no output")
         for name in op.inputs:
             _need(name in defined, op, f"it reads {name!r}, which nothing before it makes")
-        _need(op.output not in defined, op, f"it makes {op.output!r}, which exists already")
-        defined.add(op.output)
+        for name in op.outputs:
+            _need(name not in defined, op, f"it makes {name!r}, which exists already")
+            defined.add(name)
     _need(bool(graph.outputs), "graph", "it has no outputs")
     for name in graph.outputs:
         _need(name in defined and name not in graph.inputs, f"graph output {name!r}", "no operator makes it")
@@ -68,8 +88,11 @@ def _check_wiring(graph: Graph) -> None:
     _need(not left, "graph", f"tensors that nothing makes: {left}")
 
 
-def _check_tensor(tensor: Tensor) -> None:
+def _check_tensor(tensor: Tensor, *, host_only: bool) -> None:
     where = f"tensor {tensor.name!r}"
+    _need(not (tensor.raw and tensor.codes), where, "it is raw and has codes")
+    if host_only:
+        return
     _need(bool(tensor.shape) and all(size >= 1 for size in tensor.shape), where, f"shape {tensor.shape}")
     _need(0 <= tensor.axis < len(tensor.shape), where, f"axis {tensor.axis} of shape {tensor.shape}")
     codes = tensor.codes

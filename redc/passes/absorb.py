@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from redc.ir.graph import Codes, CrossbarOp, Graph, Op, ReshapeOp, StencilOp, VectorOp
+from redc.ir.graph import Codes, CrossbarOp, Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
 from redc.passes.identity import remove_identities
 
 SATURATING = ("relu", "clip")
@@ -23,15 +23,18 @@ def absorb_quantisers(graph: Graph) -> Graph:
     ops: dict[str, Op] = {}  # by the tensor they make
     given = {name: tensor.given for name, tensor in graph.tensors.items()}
     for op in graph.ops:
+        if isinstance(op, HostOp):
+            ops[op.outputs[0]] = op
+            continue
         if isinstance(op, ReshapeOp):
             given[op.output] = given[op.output] or given[op.input]
-        elif is_quantiser(op) and given[op.inputs[0]] == given[op.output]:
+        elif isinstance(op, VectorOp) and is_quantiser(op) and given[op.inputs[0]] == given[op.output]:
             op = ReshapeOp(op.name, op.op, op.inputs[0], op.output, op.nodes)
         while (joined := _joined(ops.get(op.inputs[0]), op, given, graph)) is not None:
             del ops[op.inputs[0]]
             op = joined
         ops[op.output] = op
-    kept = {*graph.inputs, *ops}
+    kept = {*graph.inputs, *(name for op in ops.values() for name in op.outputs)}
     tensors = {n: replace(t, given=given[n]) for n, t in graph.tensors.items() if n in kept}
     return remove_identities(replace(graph, ops=tuple(ops.values()), tensors=tensors))
 
@@ -46,7 +49,9 @@ def is_quantiser(op: Op) -> bool:
     )
 
 
-def _joined(maker: Op | None, op: Op, given: dict[str, Codes | None], graph: Graph) -> Op | None:
+def _joined(
+    maker: Op | None, op: Op, given: dict[str, Codes | None], graph: Graph
+) -> CrossbarOp | VectorOp | StencilOp | None:
     """`maker` with what `op` does to its output at the end; None where that is not the same."""
     if not isinstance(maker, CrossbarOp | VectorOp | StencilOp) or not isinstance(op, VectorOp):
         return None
@@ -70,7 +75,7 @@ def _inputs(graph: Graph) -> Graph:
     tensors = dict(graph.tensors)
     for name in graph.inputs:
         readers = graph.consumers(name)
-        wanted = {graph.tensors[op.output].given for op in readers if is_quantiser(op)}
+        wanted = {graph.tensors[op.outputs[0]].given for op in readers if is_quantiser(op)}
         if len(wanted) == 1 and all(map(is_quantiser, readers)):
             tensors[name] = replace(tensors[name], given=wanted.pop())
     return replace(graph, tensors=tensors)

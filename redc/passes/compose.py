@@ -34,11 +34,11 @@ def compose_functions(graph: Graph) -> Graph:
     for op in graph.ops:
         found = _scalar(graph, op, known)
         if found is not None:
-            known[op.output] = found
+            known[op.outputs[0]] = found
     ops: list[Op] = []
     gone: set[str] = set()
     for op in graph.ops:
-        scalar = known.get(op.output)
+        scalar = known.get(op.outputs[0])
         if scalar is None or not isinstance(op, VectorOp):
             ops.append(op)
         elif not _needed(graph, op, known):
@@ -103,7 +103,7 @@ def _needed(graph: Graph, op: VectorOp, known: dict[str, Scalar]) -> bool:
     if op.output in graph.outputs or graph.tensors[op.output].given is not None:
         return True
     return any(
-        reader.output not in known or op not in known[reader.output].ops
+        reader.outputs[0] not in known or op not in known[reader.outputs[0]].ops
         for reader in graph.consumers(op.output)
     )
 

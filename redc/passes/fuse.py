@@ -33,7 +33,7 @@ def fuse_activations(graph: Graph) -> Graph:
                 gone.add(op.inputs[0])
                 at[op.output] = before
                 continue
-        at[op.output] = len(ops)
+        at.update(dict.fromkeys(op.outputs, len(ops)))
         ops.append(op)
     tensors = {name: tensor for name, tensor in graph.tensors.items() if name not in gone}
     return replace(graph, ops=tuple(ops), tensors=tensors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from redc.ir.graph import Graph, Op, ReshapeOp, StencilOp, VectorOp
+from redc.ir.graph import Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
 
 
 def remove_identities(graph: Graph) -> Graph:
@@ -24,10 +24,11 @@ def remove_identities(graph: Graph) -> Graph:
 
 def _joined(graph: Graph) -> Graph | None:
     """One pair of reshapes, the first of which feeds only the second, made one; or None."""
-    makers = {op.output: op for op in graph.ops}
     for second in graph.ops:
-        first = makers.get(second.inputs[0])
-        if not (isinstance(second, ReshapeOp) and isinstance(first, ReshapeOp)):
+        if not isinstance(second, ReshapeOp):
+            continue
+        first = graph.producer(second.input)
+        if not isinstance(first, ReshapeOp):
             continue
         if graph.feeds_only(first.output, second):
             known = first if second.op == "Relayout" else second  # the model's own operator
@@ -48,21 +49,26 @@ def _without_one(graph: Graph) -> Graph | None:
         maker = graph.producer(op.input)
         if op.output not in graph.outputs:
             kept, dropped = op.input, op.output
-        elif maker is not None and op.input not in graph.outputs:
+        elif maker is not None and op.input not in graph.outputs and not isinstance(maker, HostOp):
             kept, dropped = op.output, op.input
         else:
             continue
         changed = {o.name: _reading(o, dropped, kept) for o in graph.ops if dropped in o.inputs}
         if maker is not None:
             nodes = (*maker.nodes, *op.nodes)
-            changed[maker.name] = replace(changed.get(maker.name, maker), output=kept, nodes=nodes)
+            known = changed.get(maker.name, maker)
+            changed[maker.name] = (
+                replace(known, nodes=nodes)
+                if isinstance(known, HostOp)
+                else replace(known, output=kept, nodes=nodes)
+            )
         return _rewritten(graph, changed, {op.name}, {dropped})
     return None
 
 
 def _reading(op: Op, old: str, new: str) -> Op:
     """`op` with input `new` in place of `old`."""
-    if isinstance(op, VectorOp | StencilOp):
+    if isinstance(op, VectorOp | StencilOp | HostOp):
         return replace(op, inputs=tuple(new if name == old else name for name in op.inputs))
     return replace(op, input=new)
 

@@ -22,6 +22,7 @@ from redc.ir.graph import (
     CrossbarOp,
     GivenWeight,
     Graph,
+    HostOp,
     Op,
     Requantise,
     ReshapeOp,
@@ -55,26 +56,31 @@ def quantise(graph: Graph, context: Context) -> Graph:
     """Choose codes for every tensor, quantise weights and biases, derive requantisation.
 
     A reshaped tensor keeps its source's codes, and so does what only moves values of one tensor.
-    What feeds only a Concat takes the codes of its output.  Post: every tensor in use has
-    `codes`; every CrossbarOp its weight, bias and requantisation; every VectorOp its
-    multipliers, every StencilOp its codes.  Raises UserError if a range is missing, or bits are
-    asked of a model that has its own.
+    What feeds only a Concat takes the codes of its output; a tensor that only hosts touch is
+    `raw` and has none.  Post: every other tensor in use has `codes`; every CrossbarOp its weight,
+    bias and requantisation; every VectorOp its multipliers, every StencilOp its codes.  Raises
+    UserError if a range is missing, or bits are asked of a model that has its own.
 
     What a model that arrives quantised gives is taken as it is.  What it leaves in float gets
     FLOAT_BITS, unless the options say otherwise: it is to stay as near to float as can be.
     """
     _check_bits(graph, context.options)
+    graph = _without_raw(graph)
     given = {name: tensor.given for name, tensor in graph.tensors.items() if tensor.given is not None}
     bits = context.options.input_bits or (FLOAT_BITS if given else DEFAULT_BITS)
     weight_bits = context.options.weight_bits or DEFAULT_BITS
     ranges = _ranges(graph, given, context)
     codes: dict[str, Codes] = {}
-    for name in graph.inputs:
-        codes[name] = given.get(name) or choose_codes(_range(ranges, name), bits)
+    made_outside = [name for op in graph.ops if isinstance(op, HostOp) for name in op.outputs]
+    for name in (*graph.inputs, *made_outside):
+        if not graph.tensors[name].raw:
+            codes[name] = given.get(name) or choose_codes(_range(ranges, name), bits)
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, ReshapeOp):
             codes[op.output] = codes[op.input]
+            ops.append(op)
+        elif isinstance(op, HostOp):
             ops.append(op)
         elif isinstance(op, StencilOp):
             kept = given.get(op.output) or kept_codes(op, codes)
@@ -90,6 +96,13 @@ def quantise(graph: Graph, context: Context) -> Graph:
                 ops.append(_vector(op, codes))
     tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
     return replace(graph, tensors=tensors, ops=tuple(ops))
+
+
+def _without_raw(graph: Graph) -> Graph:
+    """Mark every tensor as raw that no operator of the accelerator touches."""
+    touched = {name for op in graph.ops if not isinstance(op, HostOp) for name in (*op.inputs, *op.outputs)}
+    tensors = {name: replace(t, raw=name not in touched) for name, t in graph.tensors.items()}
+    return replace(graph, tensors=tensors)
 
 
 def _check_bits(graph: Graph, options: Options) -> None:
@@ -121,11 +134,12 @@ def _ranges(graph: Graph, given: Mapping[str, Codes], context: Context) -> dict[
     A tensor that the model does not have, for a node became several operators, takes the range
     of its reshaped copy.
     """
-    made = [op.output for op in graph.ops if not isinstance(op, ReshapeOp) and not _saturates(op)]
+    own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and not _saturates(op)]
+    made = [name for op in own for name in op.outputs]
     copies = {op.input: op.output for op in graph.ops if isinstance(op, ReshapeOp)}
     stencils = [op.output for op in graph.ops if isinstance(op, StencilOp) and op.output in copies]
     wanted = (*graph.inputs, *made, *(copies[name] for name in stencils))
-    unknown = tuple(name for name in wanted if name not in given)
+    unknown = tuple(name for name in wanted if name not in given and not graph.tensors[name].raw)
     ranges = dict(context.observe(unknown)) if unknown else {}
     for name in stencils:
         if name not in ranges and copies[name] in ranges:

@@ -1,0 +1,318 @@
+"""Crossbar, vector and host: which nodes the accelerator runs, and the host parts between them.
+
+A node is the accelerator's if its importer takes it; every other one is the host's.  Host nodes
+are merged by *depth*: how often the longest way from the inputs to a node changes sides.  All
+host nodes of one depth form one part.  No way leads from a part out and back into it, as it
+would change sides twice.
+
+Only tensors with a static shape and a numeric type cross a border.  Where another one links two
+host nodes, both get into one part, and so does everything between them (docs/hosts.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import networkx as nx
+import onnx
+
+from redc.errors import UserError, raise_all
+from redc.frontend.builder import Builder, channel_axis
+from redc.frontend.elements import ELEMENTS, NAMES
+from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
+from redc.frontend.parts import check_part, measured, part_model
+from redc.frontend.rejected import Rejected
+from redc.ir.graph import Graph, HostOp, Op, Tensor
+
+Import = Callable[[Builder, Node], bool]
+"""Import one node, or raise Rejected; True where it turned out to be a constant."""
+
+MOVES = frozenset(
+    {
+        "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Transpose",
+        "Slice", "Split", "Concat", "Expand", "Pad",
+    }
+)  # fmt: skip
+"""What only moves values about: never worth a way to the accelerator and back."""
+
+WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Their weights lie in crossbars; where these are graph inputs, they are to be bound."""
+
+ATTEMPTS = 6
+"""Surveys before everything goes to the host; one or two do."""
+
+SMALL = 1 << 12
+"""Values of a constant that shape inference may look at."""
+
+
+@dataclass
+class Survey:
+    """One walk through the nodes: `host` says why a node is not the accelerator's.
+
+    `types` are those of the tensors that hosts make or that only hosts can read, as far as known;
+    `at` is the node at which each operator of `build` was added.
+    """
+
+    source: Source
+    build: Builder
+    forced: Mapping[int, Rejected]
+    types: dict[str, onnx.TypeProto] = field(default_factory=dict)
+    host: dict[int, Rejected] = field(default_factory=dict)
+    mine: set[int] = field(default_factory=set)
+    at: list[int] = field(default_factory=list)
+
+    def run(self, import_node: Import) -> Survey:
+        """Raises UserError for crossbar operators whose weights are graph inputs."""
+        unbound: list[UserError] = []
+        for position, node in enumerate(self.source.nodes):
+            before = self.build.count
+            try:
+                if node.index in self.forced:
+                    raise self.forced[node.index]
+                if not import_node(self.build, node):
+                    self.mine.add(node.index)
+            except Rejected as reason:
+                if reason.needs and node.op in WEIGHTED:
+                    unbound.append(reason.at(self.source.place(node.describe(reason.tensor))))
+                self.build.take_back(before)
+                self.host[node.index] = reason
+                self._accept(node)
+            self.at += [position] * (self.build.count - before)
+        raise_all(unbound)
+        return self
+
+    def type_of(self, name: str) -> onnx.TypeProto | None:
+        """The type of a tensor that is no constant, as far as it is known."""
+        if name in self.types:
+            return self.types[name]
+        if name in self.build:
+            return onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, self.build.shapes[name])
+        raw = self.build.host_only.get(name)
+        return onnx.helper.make_tensor_type_proto(ELEMENTS[raw.dtype], raw.shape) if raw else None
+
+    def border(self, name: str) -> Tensor | None:
+        """The tensor, if it can cross a border: numeric, its shape static."""
+        if name in self.build:
+            return self.build.tensor(name)
+        found = self.type_of(name)
+        static = _static(found)
+        if found is None or static is None or found.tensor_type.elem_type not in NAMES:
+            return None
+        return Tensor(name, static, 0, dtype=NAMES[found.tensor_type.elem_type])
+
+    def _accept(self, node: Node) -> None:
+        """What a host node makes: of use to the accelerator, to other hosts, or unknown."""
+        for name, kind in self._infer(node).items():
+            self.types[name] = kind
+            shape = _static(kind)
+            if shape is None:
+                continue
+            real = kind.tensor_type.elem_type == onnx.TensorProto.FLOAT
+            if real and shape and 0 not in shape:
+                self.build.accept(Tensor(name, shape, channel_axis(len(shape))))
+            else:
+                self.build.know_shape(name, shape)
+
+    def _infer(self, node: Node) -> Mapping[str, onnx.TypeProto]:
+        """The types of a node's outputs by ONNX's own inference for its operator."""
+        version = next((o.version for o in self.source.model.opset_import if _same(o.domain, node.domain)), 1)
+        types: dict[str, onnx.TypeProto] = {}
+        data: dict[str, onnx.TensorProto] = {}
+        try:
+            schema = onnx.defs.get_schema(node.op, version, _plain(node.domain))
+            for name in node.reads:
+                if name in self.build.constants:
+                    value = self.build.constants.proto(name)
+                    types[name] = onnx.helper.make_tensor_type_proto(value.data_type, list(value.dims))
+                    if sum(value.dims) <= SMALL:
+                        data[name] = value
+                elif (known := self.type_of(name)) is not None:
+                    types[name] = known
+            found = onnx.shape_inference.infer_node_outputs(
+                schema, node.proto, types, data,
+                opset_imports=list(self.source.model.opset_import), ir_version=self.source.model.ir_version,
+            )  # fmt: skip
+        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, Rejected, ValueError, TypeError):
+            return {}  # a custom operator, or one that onnxruntime will have the last word on
+        return {name: found[name] for name in node.outputs if name in found}
+
+
+def import_with_hosts(source: Source, builder: Callable[[], Builder], import_node: Import) -> Graph:
+    """The graph of `source`, host parts included.  Raises UserError for what no host runs."""
+    forced: dict[int, Rejected] = {}
+    for attempt in range(ATTEMPTS):
+        survey = Survey(source, builder(), forced).run(import_node)
+        groups = _Groups(survey)
+        more = groups.surrounded()
+        if not more:
+            return _assembled(survey, groups.depths())
+        if attempt == ATTEMPTS - 2:
+            more = {index: Rejected("it lies between host nodes") for index in survey.mine}
+        forced |= more
+    raise AssertionError("with every node on the host nothing is surrounded")
+
+
+class _Groups:
+    """The nodes that are no constants, those that must stay together as one."""
+
+    def __init__(self, survey: Survey) -> None:
+        self.survey = survey
+        self.nodes = [n for n in survey.source.nodes if n.index in survey.mine or n.index in survey.host]
+        self.makers = {name: n.index for n in self.nodes for name in n.outputs if name}
+        self.outputs = {v.name for v in survey.source.outputs}
+        self.edges = [
+            (self.makers[name], n.index, name) for n in self.nodes for name in n.reads if name in self.makers
+        ]
+        bound: nx.Graph[int] = nx.Graph()
+        bound.add_nodes_from(n.index for n in self.nodes)
+        host = survey.host
+        borders: dict[str, bool] = {}
+        for maker, reader, name in self.edges:
+            if maker in host and reader in host:
+                if name not in borders:
+                    borders[name] = survey.border(name) is not None
+                if not borders[name]:
+                    bound.add_edge(maker, reader)
+        self.group = {i: min(members) for members in nx.connected_components(bound) for i in members}
+
+    def _condensed(self) -> nx.DiGraph[int]:
+        graph: nx.DiGraph[int] = nx.DiGraph()
+        graph.add_nodes_from(self.group.values())
+        ends = ((self.group[a], self.group[b]) for a, b, _ in self.edges)
+        graph.add_edges_from((a, b) for a, b in ends if a != b)
+        return graph
+
+    def surrounded(self) -> dict[int, Rejected]:
+        """Nodes of the accelerator that the host has to run, and why."""
+        ring = [c for c in nx.strongly_connected_components(self._condensed()) if len(c) > 1]
+        inside = {i for i in self.survey.mine for c in ring if self.group[i] in c} if ring else set()
+        reason = Rejected("it lies between host nodes linked by a tensor that cannot leave the host")
+        found = dict.fromkeys(inside, reason)
+        found |= dict.fromkeys(self._integers(), Rejected("the host reads the integers that it makes"))
+        moves = Rejected("it only moves what the host reads")
+        return found | dict.fromkeys(self._movers(), moves)
+
+    def _integers(self) -> set[int]:
+        """Makers of integers that leave the accelerator: there they are codes of real values."""
+        whole, host = self.survey.build.whole, self.survey.host
+        read = {maker for maker, reader, name in self.edges if reader in host and name in whole}
+        read |= {self.makers[name] for name in self.outputs & whole if name in self.makers}
+        return read & self.survey.mine
+
+    def _movers(self) -> set[int]:
+        """Nodes that only move values from inputs and hosts to hosts and outputs."""
+        candidates = {n.index for n in self.nodes if n.index in self.survey.mine and n.op in MOVES}
+        free = candidates | set(self.survey.host)
+        around: dict[int, list[int]] = {}
+        pending = set()
+        for maker, reader, _ in self.edges:
+            for one, other in ((maker, reader), (reader, maker)):
+                if one in candidates:
+                    around.setdefault(one, []).append(other)
+                    if other not in free:
+                        pending.add(one)
+        while pending:
+            gone = pending.pop()
+            candidates.discard(gone)
+            pending.update(o for o in around.get(gone, ()) if o in candidates)
+        hosts = self.survey.host
+        linked = {i for i in candidates if any(o in hosts for o in around.get(i, ()))}
+        pending = set(linked)
+        while pending:  # with a mover that touches a host go those that it touches
+            new = {o for o in around.get(pending.pop(), ()) if o in candidates} - linked
+            linked |= new
+            pending |= new
+        return linked
+
+    def depths(self) -> dict[int, int]:
+        """The depth of every node."""
+        graph, host = self._condensed(), self.survey.host
+        depth: dict[int, int] = {}
+        for group in nx.topological_sort(graph):
+            changes = (depth[p] + ((p in host) != (group in host)) for p in graph.predecessors(group))
+            depth[group] = max(changes, default=0)
+        return {index: depth[group] for index, group in self.group.items()}
+
+
+def _assembled(survey: Survey, depth: Mapping[int, int]) -> Graph:
+    """The builder's graph with its host parts, in an order that can run."""
+    source, build = survey.source, survey.build
+    parts: dict[int, list[Node]] = {}
+    position = {node.index: at for at, node in enumerate(source.nodes)}
+    for node in source.nodes:
+        if node.index in survey.host:
+            parts.setdefault(depth[node.index], []).append(node)
+    readers: dict[str, list[int]] = {}
+    for node in source.nodes:
+        side = depth[node.index] if node.index in survey.host else -1
+        if node.index in depth:
+            for name in node.reads:
+                readers.setdefault(name, []).append(side)
+    ports = {v.name for v in source.outputs}
+    unknown = [name for name in ports if name not in build.constants and survey.border(name) is None]
+    survey.types.update(measured(source, build, unknown))
+    ops: list[tuple[int, Op]] = list(zip(survey.at, build.ops, strict=True))
+    tensors: dict[str, Tensor] = {}
+    for level, nodes in sorted(parts.items()):
+        inside = {name for n in nodes for name in n.outputs if name}
+        reads = dict.fromkeys(name for n in nodes for name in n.reads if name not in inside)
+        leaves = [name for name in reads if name in build.constants]
+        outputs = [
+            name
+            for name in dict.fromkeys(name for n in nodes for name in n.outputs if name)
+            if name in ports or any(side != level for side in readers.get(name, ()))
+        ]
+        borders = {}
+        for name in (*(r for r in reads if r not in build.constants), *outputs):
+            border = survey.border(name)
+            if border is None:
+                raise UserError(
+                    "its type is not numeric; only numbers and booleans enter or leave a program",
+                    place=source.place(f"tensor {name!r}"),
+                )
+            borders[name] = tensors[name] = border
+        inputs = [name for name in reads if name not in build.constants]
+        model = part_model(
+            source, build, nodes, leaves, [borders[n] for n in inputs], [borders[n] for n in outputs]
+        )
+        reasons = [survey.host[n.index] for n in nodes]
+        check_part(source, nodes, reasons, model)
+        name = build.free_name(f"host{level}")
+        texts = tuple(f"{n.describe(r.tensor)}: {r.message}" for n, r in zip(nodes, reasons, strict=True))
+        op = HostOp(name, tuple(inputs), tuple(outputs), model, tuple(n.label for n in nodes), texts)
+        ops.append((position[nodes[0].index], op))
+    for name in build.inputs:
+        found = build.host_only.get(name)
+        if found is not None:
+            tensors[name] = found
+    return build.graph((), _ordered(ops), tensors)
+
+
+def _ordered(ops: Iterable[tuple[int, Op]]) -> tuple[Op, ...]:
+    """Operators so that each comes after what it reads; ties in the order of the file."""
+    listed = [op for _, op in sorted(ops, key=lambda pair: pair[0])]
+    makers = {name: at for at, op in enumerate(listed) for name in op.outputs}
+    order: nx.DiGraph[int] = nx.DiGraph()
+    order.add_nodes_from(range(len(listed)))
+    for at, op in enumerate(listed):
+        order.add_edges_from((makers[name], at) for name in op.inputs if name in makers)
+    return tuple(listed[at] for at in nx.lexicographical_topological_sort(order))
+
+
+def _static(kind: onnx.TypeProto | None) -> tuple[int, ...] | None:
+    """The shape, if the type is that of a tensor and every dimension is a number."""
+    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+        return None
+    dims = kind.tensor_type.shape.dim
+    if any(not d.HasField("dim_value") or d.dim_value < 0 for d in dims):
+        return None
+    return tuple(d.dim_value for d in dims)
+
+
+def _plain(domain: str) -> str:
+    return "" if domain in DEFAULT_DOMAINS else domain
+
+
+def _same(one: str, other: str) -> bool:
+    return _plain(one) == _plain(other)

@@ -1,0 +1,152 @@
+"""Host parts as ONNX models: cut out, written as bytes, and tried with onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from isa.program import RAW_TYPES
+from redc.errors import UserError, UserErrors
+from redc.frontend.builder import Builder
+from redc.frontend.elements import ELEMENTS
+from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
+from redc.frontend.rejected import Rejected
+from redc.ir.graph import Tensor
+
+MOST_ERRORS = 20
+
+LARGEST = (1 << 31) - 1
+"""Bytes of a protocol buffer."""
+
+
+def part_model(
+    source: Source,
+    build: Builder,
+    nodes: Sequence[Node],
+    constants: Sequence[str],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+) -> bytes:
+    """The model of one host part.  Raises UserError where it is too large to be written."""
+    leaves = []
+    for name in constants:
+        try:
+            leaves.append(build.constants.proto(name))
+        except Rejected as error:
+            place = source.place(f"tensor {error.tensor or name!r}")
+            raise UserError(error.message, place=place, hint=error.hint) from error
+    graph = onnx.helper.make_graph(
+        [node.proto for node in nodes],
+        source.name,
+        [_value(t) for t in inputs],
+        [_value(t) for t in outputs],
+        [_named(leaf, name) for leaf, name in zip(leaves, constants, strict=True)],
+    )
+    whole = onnx.ModelProto(
+        ir_version=source.model.ir_version,
+        opset_import=source.model.opset_import,
+        functions=source.model.functions,
+        graph=graph,
+    )
+    size = sum(len(leaf.raw_data) for leaf in leaves)
+    if size < LARGEST:
+        size = whole.ByteSize()
+    if size > LARGEST:
+        raise UserError(
+            f"a host part of {len(nodes)} nodes holds {size / 2**30:.1f} GiB of constants; "
+            "one protocol buffer holds 2 GiB",
+            place=source.place(nodes[0].describe()),
+            hint="replace operators that the accelerator does not run, or cut the model in two",
+        )
+    written: bytes = whole.SerializeToString(deterministic=True)
+    return written
+
+
+def _value(tensor: Tensor) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(tensor.name, ELEMENTS[tensor.dtype], tensor.shape)
+
+
+def _named(leaf: onnx.TensorProto, name: str) -> onnx.TensorProto:
+    if leaf.name == name:
+        return leaf
+    copy = onnx.TensorProto()
+    copy.CopyFrom(leaf)
+    copy.name = name
+    return copy
+
+
+def check_part(source: Source, nodes: Sequence[Node], reasons: Sequence[Rejected], model: bytes) -> None:
+    """Raise UserError if onnxruntime does not load the part: for each node that looks wrong why
+    the accelerator refused it, or else onnxruntime's own words."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
+        raise UserErrors(_refused(source, nodes, reasons, str(error))) from error
+
+
+def _refused(
+    source: Source, nodes: Sequence[Node], reasons: Sequence[Rejected], words: str
+) -> list[UserError]:
+    """One error per node under suspicion (the custom operators, where there are any), and the whole."""
+    custom = {
+        n.operator for n in nodes if n.domain not in DEFAULT_DOMAINS or not onnx.defs.has(n.op, source.opset)
+    }
+    errors = [
+        UserError(
+            f"neither the accelerator nor onnxruntime runs it: {reason.message}",
+            place=source.place(node.describe(reason.tensor)),
+            hint=reason.hint,
+        )
+        for node, reason in zip(nodes, reasons, strict=True)
+        if not custom or node.operator in custom
+    ]
+    tail = UserError(
+        f"a host part of {len(nodes)} nodes cannot be loaded: {words.splitlines()[0][:300]}",
+        place=source.title,
+        hint="check the model with onnx.checker.check_model(model, full_check=True)",
+    )
+    return [*errors[:MOST_ERRORS], tail]
+
+
+def measured(source: Source, build: Builder, names: Sequence[str]) -> dict[str, onnx.TypeProto]:
+    """The types of graph outputs that ONNX cannot infer, as onnxruntime gives them for a sample."""
+    if not names:
+        return {}
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for name in build.inputs:
+        dtype = np.dtype(RAW_TYPES[build.dtype(name)])
+        shape = build.shapes[name]
+        real = dtype.kind == "f"
+        feeds[name] = (rng.standard_normal(shape) if real else rng.integers(0, 2, shape)).astype(dtype)
+    try:
+        session = onnxruntime.InferenceSession(source.model.SerializeToString(), options)
+        values = session.run(list(names), feeds)
+    except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
+        raise UserError(
+            f"the shape of {', '.join(map(repr, names))} cannot be found: onnxruntime fails: {error}",
+            place=source.title,
+            hint="try the model with onnxruntime alone",
+        ) from error
+    found = {}
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            raise UserError(
+                "it is no tensor of numbers; only those leave a program",
+                place=source.place(f"graph output {name!r}"),
+                hint="drop this output",
+            )
+        element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+        found[name] = onnx.helper.make_tensor_type_proto(element, value.shape)
+    return found
