@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from isa.program import RAW_TYPES
+from isa.program import RAW_TYPES, Buffer
 from redc.errors import UserError
 from redc.histogram import Histogram
 
@@ -88,6 +88,10 @@ class Port:
     @staticmethod
     def of(tensor: Tensor) -> Port:
         return Port(tensor.shape, np.dtype(RAW_TYPES[tensor.dtype]))
+
+    @staticmethod
+    def of_buffer(buffer: Buffer) -> Port:
+        return Port(buffer.onnx_shape, np.dtype(RAW_TYPES[buffer.onnx_type]))
 
     @property
     def batch(self) -> int:

@@ -244,6 +244,10 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
     group.add_argument(
+        "--no-host", dest="host", action="store_false",
+        help="an error, listing them, for nodes that the accelerator does not run",
+    )  # fmt: skip
+    group.add_argument(
         "--print-after", metavar="PASS", choices=PASSES, action="append", default=[],
         help="show the graph after a pass: " + ", ".join(PASSES),
     )  # fmt: skip

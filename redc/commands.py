@@ -189,6 +189,7 @@ def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
         target=options.target,
         shapes=dict(options.shape) or None,
         calibrate=_samples(options.calibrate),
+        host=options.host,
         bind=_bindings(options.bind),
         after=after,
         verify_each=options.verify_each,
@@ -248,6 +249,7 @@ def diff_command(options: argparse.Namespace) -> int:
             f"--{key.replace('_', '-')}" for key in sorted(DEFAULTS) if getattr(options, key) != DEFAULTS[key]
         ]
         changed += ["--shape"] * bool(options.shape) + ["--calibrate"] * bool(options.calibrate)
+        changed += ["--no-host"] * (not options.host)
         if changed:
             raise UserError(
                 f"{', '.join(changed)}: an option of compiling, but there is a program",
@@ -256,6 +258,7 @@ def diff_command(options: argparse.Namespace) -> int:
             )
     else:
         compiling = {key: getattr(options, key) for key in DEFAULTS}
+        compiling["host"] = options.host
         if options.shape:
             compiling["shapes"] = dict(options.shape)
         if options.calibrate is not None:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.program import Program, Target
+from redc.calibration import Port, seeded_samples
 from redc.diff_layers import Comparison, arrays_of
 from redc.diff_report import Closeness, Costs, LayerRow, Mismatch, OutputRow, Report
 from redc.errors import UserError
@@ -71,7 +72,7 @@ def diff(
         import isa
 
         program = isa.load(program)
-    bound, inputs = _bound(proto, program, inputs, bind)
+    bound, inputs = _bound(proto, program, inputs, bind, hosts=options.get("host", True))
     proto = bind_inputs(proto, bound, title=str(model) if isinstance(model, str | Path) else None)
     network = Network(proto)
     notes: list[str] = []
@@ -102,7 +103,7 @@ def diff(
     reference = _float_run(network, program, inputs)
     comparison = Comparison(network, program, result.buffers, result.accumulators, reference)
     layers = tuple(
-        comparison.row(layer, counters.rounds, counters.cycles)
+        comparison.row(layer, counters.rounds, counters.cycles, result.host_seconds.get(layer.name))
         for layer, (_, counters) in zip(program.layers, result.counters, strict=True)
     )
     return Report(
@@ -120,6 +121,7 @@ def diff(
         min_sqnr=min_sqnr,
         problems=tuple(comparison.problems()),
         notes=(*notes, *result.notes),
+        work=comparison.work,
     )
 
 
@@ -144,6 +146,8 @@ def _bound(
     program: Program | None,
     inputs: Mapping[str, Array] | None,
     bind: Mapping[str, Array] | None,
+    *,
+    hosts: bool,
 ) -> tuple[dict[str, Array], Mapping[str, Array] | None]:
     """The values that are no inputs of the program, and the inputs that are left."""
     from redc.frontend import needed_values
@@ -158,7 +162,7 @@ def _bound(
         known = {value.name for value in proto.graph.input}
         bound |= {name: value for name, value in given.items() if name in known - taken}
     else:
-        bound |= needed_values(proto, given, already=bound)
+        bound |= needed_values(proto, given, already=bound, hosts=hosts)
     left = {name: value for name, value in given.items() if name not in bound}
     return bound, left if inputs is not None else None
 
@@ -174,19 +178,20 @@ def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:
     for name, value in inputs.items():
         place = f"input {name!r}"
         array = np.asarray(value)
-        if not np.can_cast(array.dtype, np.float32, "safe"):
+        wanted = network.input_type(name)
+        if not np.can_cast(array.dtype, wanted, "safe"):
             raise UserError(
-                f"its type is {array.dtype}, which float32 does not hold exactly",
+                f"its type is {array.dtype}, which {wanted} does not hold exactly",
                 place=place,
-                hint="convert it with .astype(numpy.float32)",
+                hint=f"convert it with .astype(numpy.{wanted})",
             )
         declared = network.declared_shape(name)
         if declared is not None and (
             len(declared) != array.ndim
             or any(d not in (None, n) for d, n in zip(declared, array.shape, strict=True))
         ):
-            wanted = ["?" if d is None else d for d in declared]
-            raise UserError(f"its shape is {list(array.shape)}, the model takes {wanted}", place=place)
+            sizes = ["?" if d is None else d for d in declared]
+            raise UserError(f"its shape is {list(array.shape)}, the model takes {sizes}", place=place)
         if not np.isfinite(array).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise UserError(f"its value at {list(index)} is {array[index]}, not a finite number", place=place)
@@ -200,7 +205,8 @@ def _known_samples(
         return None
     import models
 
-    fixed = [shape[0] for name in network.inputs if (shape := network.declared_shape(name)) and shape[0]]
+    declared = [network.declared_shape(name) for name in network.inputs]
+    fixed: list[int] = [shape[0] for shape in declared if shape and shape[0]]
     return models.samples(model, min(fixed, default=SAMPLES), seed + 1)
 
 
@@ -233,12 +239,15 @@ def _inputs_for(
     if isinstance(model, str):
         import models
 
-        samples = models.samples(model, max(shape[0] for shape in shapes.values()), seed + 1)
+        count = max((shape[0] for shape in shapes.values() if shape), default=1)
+        samples = models.samples(model, count, seed + 1)
         if samples is not None and {n: v.shape for n, v in samples.items()} == shapes:
             return samples, _samples_note(model, seed)
-    rng = np.random.default_rng(seed + 1)
-    drawn = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
-    return drawn, f"inputs: standard normal, default_rng({seed + 1})"
+    ports = {buffer.tensor or buffer.name: Port.of_buffer(buffer) for buffer in program.inputs}
+    drawn = seeded_samples(ports, 1, seed + 1)
+    whole = any(port.dtype.kind != "f" for port in ports.values())
+    what = "standard normal" + (", integers 0 and 1" if whole else "")
+    return drawn, f"inputs: {what}, default_rng({seed + 1})"
 
 
 def _samples_note(model: object, seed: int) -> str:
@@ -280,7 +289,7 @@ def _float_run(network: Network, program: Program, inputs: Mapping[str, Array]) 
     wanted.update(dict.fromkeys(node.input[0] for node in network.crossbar_nodes()))
     wanted.update(dict.fromkeys(network.around_reshapes()))
     made = [name for name in wanted if network.maker(name) is not None]
-    feeds = {name: np.asarray(value, np.float32) for name, value in inputs.items()}
+    feeds = {name: np.asarray(value, network.input_type(name)) for name, value in inputs.items()}
     values: dict[str, Array] = dict(feeds)
     values.update(run_model(network.model, network.exposing(made), feeds))
     network.shapes.update((name, value.shape) for name, value in values.items())

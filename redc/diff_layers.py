@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from isa import geometry
-from isa.program import Address, Buffer, BufferRef, Layer, Matrix, Program, walk
+from isa.program import Address, Buffer, BufferRef, ConstRef, Instruction, Layer, Matrix, Program, walk
 from redc.diff_report import Closeness, LayerRow, Mismatch
 from redc.oracle import LayerText, Network, Oracle, OracleError, describe
+from redc.work import multiplications, part_operations
 
 Array = npt.NDArray[Any]
 
@@ -46,10 +49,13 @@ class Comparison:
             if isinstance(target, BufferRef) and isinstance(source, BufferRef)
         }
         self.computed: set[str] = set()  # first outputs of the crossbar operators that have a layer
+        self.work = {"crossbar": 0, "vector": 0, "host": 0}
+        """Multiply-accumulates and, of what multiplies by no matrix, output values (redc/work.py)."""
 
-    def row(self, layer: Layer, rounds: int, cycles: int) -> LayerRow:
+    def row(self, layer: Layer, rounds: int, cycles: int, host_s: float | None) -> LayerRow:
         """Judge one layer on the codes it was given."""
         groups = _fired(layer)
+        parts = [i for i in walk(layer.body) if i.mnemonic == "host"]
         trouble: str | None = None
         mismatch: Mismatch | None = None
         code_error: int | None = None
@@ -59,9 +65,14 @@ class Comparison:
                 trouble = str(mismatch) if mismatch else None
             except OracleError as error:
                 trouble = str(error)
+        for call in parts:
+            self._note_part(call)
+        if not groups and not parts:
+            self.work["vector"] += self._stored_values(layer)
         return LayerRow(
             name=layer.name,
-            kind="crossbar" if groups else "vector",
+            kind="crossbar" if groups else "host" if parts else "vector",
+            host_s=host_s,
             op=layer.op,
             nodes=layer.nodes,
             tensor=layer.tensor,
@@ -97,6 +108,7 @@ class Comparison:
         text = self._read(layer)
         node = self.network.chain(text.tensor).operator
         self.computed.add(node.output[0])
+        self.work["crossbar"] += self._multiplications(node, text.result)
         shape = self.reference[node.input[0]].shape
         expected = self.oracle.expect(text, self.codes[text.source.name], shape)
         if text.result.name not in self.accumulators:
@@ -110,9 +122,36 @@ class Comparison:
             or _mismatch("output codes", text.result, codes, expected.codes, wrong)
         ), error
 
+    def _multiplications(self, node: onnx.NodeProto, result: Buffer) -> int:
+        shapes = {node.input[0]: self.reference[node.input[0]].shape}
+        for name in node.input[1:]:
+            value = self.network.constant(name) if name else None
+            if value is not None:
+                shapes[name] = value.shape
+        return multiplications(node, shapes, math.prod(result.shape))
+
+    def _stored_values(self, layer: Layer) -> int:
+        """Values of the buffers that the layer computes; a copy computes none."""
+        first = (i.operands[0] for i in walk(layer.body) if i.mnemonic == "store")
+        names = {address.buffer for address in first if isinstance(address, Address)}
+        return sum(math.prod(self.program.buffers[name].shape) for name in names)
+
+    def _note_part(self, call: Instruction) -> None:
+        """The crossbar operators in a host part have their layer; their work is the host's."""
+        part = call.operands[0]
+        assert isinstance(part, ConstRef)
+        content = self.program.constant(part.name).tobytes()
+        self.work["host"] += part_operations(content)
+        graph = onnx.ModelProto.FromString(content).graph
+        self.computed.update(node.output[0] for node in graph.node if node.output)
+
     def _closeness(self, layer: Layer) -> Closeness | None:
         reference = self.reference.get(layer.tensor or "")
         held = _stored(self.program, layer)
+        if reference is not None and held is not None and held.raw:
+            got = self.codes[held.name]
+            same = got.dtype.kind == "f" and got.shape == reference.shape
+            return Closeness.of(got, reference) if same else None
         if reference is None or held is None or held.scale is None:
             return None
         codes = np.moveaxis(self.codes[held.name].astype(np.int64), -1, held.axis)
@@ -175,6 +214,10 @@ def _stored(program: Program, layer: Layer) -> Buffer | None:
     """The buffer of the layer's tensor, if the layer writes it."""
     for instruction in walk(layer.body):
         target = instruction.operands[0]
+        if instruction.mnemonic == "host":
+            for port in instruction.operands[1 + int(instruction.attribute("inputs", 0)) :]:
+                if isinstance(port, BufferRef) and program.buffers[port.name].tensor == layer.tensor:
+                    return program.buffers[port.name]
         if instruction.mnemonic in ("store", "reshape") and isinstance(target, Address | BufferRef):
             name = target.buffer if isinstance(target, Address) else target.name
             if program.buffers[name].tensor == layer.tensor:

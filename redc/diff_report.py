@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -72,7 +72,7 @@ class LayerRow:
     """
 
     name: str
-    kind: Literal["crossbar", "vector"]
+    kind: Literal["crossbar", "vector", "host"]
     op: str | None
     nodes: tuple[str, ...]
     tensor: str | None
@@ -85,6 +85,7 @@ class LayerRow:
     rounds: int | None
     cycles: int
     arrays: int | None
+    host_s: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of `layers` in the JSON document."""
@@ -100,6 +101,7 @@ class LayerRow:
             "rounds": self.rounds,
             "cycles": self.cycles,
             "arrays": self.arrays,
+            "host_s": self.host_s,
         }
 
 
@@ -156,6 +158,19 @@ class Report:
     min_sqnr: float | None = None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    work: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def macs(self) -> dict[str, float | None]:
+        """The shares of crossbars, vector unit and host in the work (redc/work.py)."""
+        whole = sum(self.work.values())
+        return {unit: amount / whole if whole else None for unit, amount in self.work.items()}
+
+    @property
+    def host_s(self) -> float | None:
+        """Measured seconds of all host parts; None where there is none."""
+        times = [layer.host_s for layer in self.layers if layer.host_s is not None]
+        return sum(times) if times else None
 
     @property
     def passed(self) -> bool:
@@ -189,6 +204,8 @@ class Report:
                 "arrays": self.arrays,
                 "area_mm2": self.costs.totals["area_mm2"],
                 **self.costs.totals,
+                "host_s": self.host_s,
+                "macs": self.macs,
             },
         }
 
@@ -229,10 +246,21 @@ class Report:
             "",
             grid(["output", "shape", "SQNR dB", "max error", "cosine"], outputs, right={2, 3, 4}),
             "",
+            *self._hosts(),
             *(f"note: {note}" for note in self.notes),
             self.verdict(),
         ]
         return "\n".join(parts)
+
+    def _hosts(self) -> list[str]:
+        """Where the work was done, for a network that the accelerator does not run whole."""
+        if self.host_s is None:
+            return []
+        shares = ", ".join(f"{unit} {share:.2%}" for unit, share in self.macs.items() if share is not None)
+        layers = sum(layer.kind == "host" for layer in self.layers)
+        nodes = sum(len(layer.nodes) for layer in self.layers if layer.kind == "host")
+        parts = f"{layers} part{'s' if layers > 1 else ''} of {nodes} nodes"
+        return [f"host: {parts}, {self.host_s * 1e3:.3g} ms; multiply-accumulates: {shares}"]
 
     def verdict(self) -> str:
         """One line (a line for each fault of the whole program): passed, or what broke first."""

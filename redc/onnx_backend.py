@@ -96,7 +96,7 @@ class RedcRep(BackendRep):
 
     def _load(self, feeds: Mapping[str, Array], bound: Mapping[str, Array]) -> runtime.Loaded:
         shapes = {name: value.shape for name, value in feeds.items()}
-        options: dict[str, Any] = {"calibrate": feeds} | self._compiling
+        options: dict[str, Any] = {"calibrate": feeds, "host": False} | self._compiling
         return runtime.load(compile_model(self._model, shapes=shapes, bind=bound, **options), **self._running)
 
     def _feeds(self, inputs: Any) -> dict[str, Array]:

@@ -83,6 +83,13 @@ class Network:
                 )
         return None
 
+    def input_type(self, name: str) -> np.dtype[Any]:
+        """The numpy type of an input; float32 where the file leaves it open."""
+        for value in self.model.graph.input:
+            if value.name == name and value.type.tensor_type.elem_type:
+                return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        return np.dtype(np.float32)
+
     def exposing(self, tensors: Iterable[str]) -> onnx.GraphProto:
         """The model's graph with `tensors` as its outputs."""
         graph = onnx.GraphProto()
