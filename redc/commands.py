@@ -106,9 +106,11 @@ def compile_command(options: argparse.Namespace) -> int:
         compiled, shown = _compile(options)
     program = save(compiled.program, output, compiled.comments)
     lines = (program.source or "").count("\n")
+    from redc.ir.graph import HostOp
     from redc.passes.place import arrays_of
 
     arrays = arrays_of(program)
+    hosts = [op for op in compiled.graph.ops if isinstance(op, HostOp)]
     if options.json:
         print_document(
             {
@@ -130,13 +132,27 @@ def compile_command(options: argparse.Namespace) -> int:
                     }
                     for x in program.layers
                 ],
+                "hosts": [
+                    {"name": part.name, "nodes": list(part.nodes), "reasons": list(part.reasons)}
+                    for part in hosts
+                ],
                 "ir": shown,
             }
         )
     else:
         print(f"{output}: {_count(len(program.layers), 'layer')}, {lines} lines, "
               f"{sum(arrays.values())} arrays on {program.target.name}")  # fmt: skip
+        for part in hosts:
+            print(f"host {part.name}: {_count(len(part.nodes), 'node')}")
+            for reason in part.reasons[:MOST_REASONS]:
+                print(f"  {reason}")
+            if len(part.reasons) > MOST_REASONS:
+                print(f"  and {len(part.reasons) - MOST_REASONS} more (--json lists all)")
     return 0
+
+
+MOST_REASONS = 4
+"""Nodes of a host part that are listed with what keeps them from the accelerator."""
 
 
 def map_command(options: argparse.Namespace) -> int:

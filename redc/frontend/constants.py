@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from redc.frontend.encoded import Encoded, encoded, quantised
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node
-from redc.frontend.rejected import Rejected
+from redc.frontend.rejected import Broken, Rejected
 from redc.frontend.views import flattened, reshaped, squeezed, unsqueezed
 
 Array = npt.NDArray[Any]
@@ -36,6 +36,7 @@ class Constants:
         self.encoded: dict[str, Encoded] = {}
         """What came out of a DequantizeLinear, as the integers it went in as."""
         self._deferred: dict[str, Node] = {}
+        self._turn: dict[int, int] = {}  # of a deferred node, by its index
 
     def __contains__(self, tensor: object) -> bool:
         return tensor in self._values or tensor in self._initializers or tensor in self._deferred
@@ -52,6 +53,7 @@ class Constants:
     def defer(self, node: Node) -> None:
         """Note that `node`, whose inputs are all constant, is computed when it is asked for."""
         self._deferred.update((name, node) for name in node.outputs if name)
+        self._turn[node.index] = len(self._turn)
 
     def proto(self, tensor: str) -> onnx.TensorProto:
         """The constant as an initializer."""
@@ -71,7 +73,7 @@ class Constants:
             elif (node := self._deferred[name]).index not in nodes:
                 nodes[node.index] = node
                 pending.extend(node.reads)
-        order = [self._deferred[n] for n in self._deferred if self._deferred[n].index in nodes]
+        order = sorted(nodes.values(), key=lambda node: self._turn[node.index])
         value = run_nodes(self.model, order, {name: self.proto(name) for name in leaves}, tensor)
         self._values[tensor] = value
 
@@ -86,7 +88,7 @@ class Constants:
         bad = int(real.size - np.count_nonzero(np.isfinite(real)))
         if bad:
             first = np.argwhere(~np.isfinite(real))[0].tolist()
-            raise Rejected(
+            raise Broken(
                 f"{bad} of its {real.size} values are NaN or infinite, the first at {first}",
                 tensor=tensor,
                 hint="the model's weights are broken: look at its training or conversion",
@@ -244,9 +246,12 @@ def run_nodes(
     """One tensor that `nodes` make of constants alone, by onnxruntime.  Raises Rejected."""
     import onnxruntime
 
-    unique = {node.index: node.proto for node in nodes}
     graph = onnx.helper.make_graph(
-        list(unique.values()), "constants", [], [onnx.ValueInfoProto(name=output)], list(leaves.values())
+        [node.proto for node in nodes],
+        "constants",
+        [],
+        [onnx.ValueInfoProto(name=output)],
+        list(leaves.values()),
     )
     whole = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
     options = onnxruntime.SessionOptions()

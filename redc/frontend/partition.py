@@ -22,7 +22,7 @@ from redc.frontend.builder import Builder, channel_axis
 from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.parts import check_part, measured, part_model
-from redc.frontend.rejected import Rejected
+from redc.frontend.rejected import Broken, Rejected
 from redc.ir.graph import Graph, HostOp, Op, Tensor
 
 Import = Callable[[Builder, Node], bool]
@@ -63,8 +63,8 @@ class Survey:
     at: list[int] = field(default_factory=list)
 
     def run(self, import_node: Import) -> Survey:
-        """Raises UserError for crossbar operators whose weights are graph inputs."""
-        unbound: list[UserError] = []
+        """Raises UserError for broken nodes, and crossbar operators whose weights are graph inputs."""
+        errors: list[UserError] = []
         for position, node in enumerate(self.source.nodes):
             before = self.build.count
             try:
@@ -73,13 +73,13 @@ class Survey:
                 if not import_node(self.build, node):
                     self.mine.add(node.index)
             except Rejected as reason:
-                if reason.needs and node.op in WEIGHTED:
-                    unbound.append(reason.at(self.source.place(node.describe(reason.tensor))))
+                if isinstance(reason, Broken) or (reason.needs and node.op in WEIGHTED):
+                    errors.append(reason.at(self.source.place(node.describe(reason.tensor))))
                 self.build.take_back(before)
                 self.host[node.index] = reason
                 self._accept(node)
             self.at += [position] * (self.build.count - before)
-        raise_all(unbound)
+        raise_all(errors)
         return self
 
     def type_of(self, name: str) -> onnx.TypeProto | None:
@@ -251,7 +251,8 @@ def _assembled(survey: Survey, depth: Mapping[int, int]) -> Graph:
                 readers.setdefault(name, []).append(side)
     ports = {v.name for v in source.outputs}
     unknown = [name for name in ports if name not in build.constants and survey.border(name) is None]
-    survey.types.update(measured(source, build, unknown))
+    hosted = [n for n in source.nodes if n.index in survey.host]
+    survey.types.update(measured(source, build, unknown, hosted, [survey.host[n.index] for n in hosted]))
     ops: list[tuple[int, Op]] = list(zip(survey.at, build.ops, strict=True))
     tensors: dict[str, Tensor] = {}
     for level, nodes in sorted(parts.items()):

@@ -115,8 +115,13 @@ def _refused(
     return [*errors[:MOST_ERRORS], tail]
 
 
-def measured(source: Source, build: Builder, names: Sequence[str]) -> dict[str, onnx.TypeProto]:
-    """The types of graph outputs that ONNX cannot infer, as onnxruntime gives them for a sample."""
+def measured(
+    source: Source, build: Builder, names: Sequence[str], nodes: Sequence[Node], reasons: Sequence[Rejected]
+) -> dict[str, onnx.TypeProto]:
+    """The types of graph outputs that ONNX cannot infer, as onnxruntime gives them for a sample.
+
+    `nodes` are all of the host's, and `reasons` why: for the error where onnxruntime fails.
+    """
     if not names:
         return {}
     import onnxruntime
@@ -134,11 +139,7 @@ def measured(source: Source, build: Builder, names: Sequence[str]) -> dict[str, 
         session = onnxruntime.InferenceSession(source.model.SerializeToString(), options)
         values = session.run(list(names), feeds)
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
-        raise UserError(
-            f"the shape of {', '.join(map(repr, names))} cannot be found: onnxruntime fails: {error}",
-            place=source.title,
-            hint="try the model with onnxruntime alone",
-        ) from error
+        raise UserErrors(_refused(source, nodes, reasons, str(error))) from error
     found = {}
     for name, value in zip(names, values, strict=True):
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":

@@ -30,3 +30,7 @@ class Rejected(Exception):
         if self.needs:
             return NeedsValue(self.message, self.needs, place=place, hint=self.hint)
         return UserError(self.message, place=place, hint=self.hint)
+
+
+class Broken(Rejected):
+    """A node that is wrong wherever it runs."""

@@ -1,0 +1,243 @@
+"""Host parts, end to end: any network compiles, runs and is compared."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.parser
+import pytest
+
+import redc
+import runtime
+from redc.cli import main
+from redc.errors import NeedsValue, UserError
+from redc.frontend import import_graph
+from redc.ir.graph import CrossbarOp, Graph, HostOp
+from redc.ir.verify import verify_graph
+
+Array = npt.NDArray[Any]
+RNG = np.random.default_rng(7)
+
+
+def weight(name: str, *shape: int) -> str:
+    values = np.random.default_rng(len(name)).uniform(-1, 1, shape).ravel()
+    return f"float[{', '.join(map(str, shape))}] {name} = {{{', '.join(f'{v:.3f}' for v in values)}}}"
+
+
+def parse(ports: str, body: str, *constants: str, opset: int = 17) -> onnx.ModelProto:
+    return onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": {opset}]> g {ports} <{", ".join(constants)}> {{ {body} }}'
+    )
+
+
+def imported(model: onnx.ModelProto) -> Graph:
+    graph = import_graph(model, hosts=True)
+    verify_graph(graph)
+    return graph
+
+
+def hosts(graph: Graph) -> list[tuple[str, ...]]:
+    return [op.nodes for op in graph.ops if isinstance(op, HostOp)]
+
+
+def compared(model: onnx.ModelProto, inputs: dict[str, Array], **options: Any) -> Any:
+    """The report of `diff`, passed, with both engines and the static counts in agreement."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", redc.AssumedInputs)
+        program = redc.compile(model, calibrate=inputs, **options)
+    report = redc.diff(model, program=program, inputs=inputs)
+    assert report.passed, report.table()
+    fast, step = (runtime.run(program, inputs, engine=engine) for engine in ("fast", "step"))
+    assert fast.counters == step.counters
+    for name, value in fast.outputs.items():
+        np.testing.assert_array_equal(value, step.outputs[name])
+    return report
+
+
+X = RNG.standard_normal((1, 3, 6, 6)).astype(np.float32)
+W3 = weight("w", 4, 3, 3, 3)
+W4 = weight("v", 4, 4, 1, 1)
+
+
+def test_an_operator_between_crossbars_runs_on_the_host() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)",
+        "a = Conv(x, w) b = Softmax<axis = 1>(a) c = Softplus(b) y = Conv(c, v)", W3, W4,
+    )  # fmt: skip
+    assert hosts(imported(model)) == [("b", "c")]
+    report = compared(model, {"x": X})
+    assert [layer.kind for layer in report.layers] == ["crossbar", "host", "crossbar"]
+    assert [layer.integer_exact for layer in report.layers] == [True, None, True]
+    assert report.layers[1].closeness.sqnr_db > 20
+    assert report.layers[1].host_s > 0
+    totals = report.as_dict()["totals"]
+    assert totals["macs"] == {
+        "crossbar": pytest.approx(1984 / 2112), "vector": 0, "host": pytest.approx(128 / 2112),
+    }  # fmt: skip
+
+
+def test_host_nodes_of_one_depth_are_one_part() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)",
+        """a = Conv(x, w) p = Softplus(a) q = Softsign(a) r = Conv(p, v) s = Softplus(r)
+           t = Mean(s, q) y = Conv(t, v)""", W3, W4,
+    )  # fmt: skip
+    assert hosts(imported(model)) == [("p", "q"), ("s", "t")]
+    compared(model, {"x": X})
+
+
+def test_integers_and_booleans_enter_and_leave_as_they_are() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x, int64[2] n, bool flag) => (float[1, 4, 4, 4] y, int64 m, float[1, 4, 4, 4] z)",
+        "a = Conv(x, w) m = ReduceSum<keepdims = 0>(n) f = CastLike(flag, a) z = Mean(a, f) y = Relu(a)", W3,
+    )  # fmt: skip
+    inputs = {"x": X, "n": np.array([4, -9]), "flag": np.array(True)}
+    report = compared(model, inputs)
+    assert {o.name: o.sqnr_db for o in report.outputs}["m"] == np.inf
+
+
+def test_control_flow_captures_what_the_accelerator_makes() -> None:
+    body = """
+        a = Conv(x, w)
+        s = ReduceSum<keepdims = 0>(x)
+        c = Greater(s, s)
+        b = If (c) <then_branch = t () => (float[1, 4, 4, 4] o) { o = Identity(a) },
+                    else_branch = e () => (float[1, 4, 4, 4] o) { o = Neg(a) }>
+        y = Conv(b, v)"""
+    model = parse("(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)", body, W3, W4, opset=13)
+    graph = imported(model)
+    (part,) = [op for op in graph.ops if isinstance(op, HostOp) and "b" in op.nodes]
+    assert "a" in part.inputs
+    compared(model, {"x": X})
+
+
+def test_a_dynamic_shape_stays_on_the_host_with_all_between() -> None:
+    """The indices of NonZero cannot cross; the Conv between their maker and reader goes along."""
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 6, 6] y)",
+        """i = NonZero(x) k = ReduceMax<keepdims = 0>(i) f = Cast<to = 1>(k) a = Conv(x, u)
+           b = Mul(a, f) j = Shape(i) g = Cast<to = 1>(j) h = ReduceMax<keepdims = 0>(g)
+           d = Mean(b, h) y = Conv(d, v)""",
+        weight("u", 4, 3, 1, 1), W4,
+    )  # fmt: skip
+    graph = imported(model)
+    assert sum(isinstance(op, CrossbarOp) for op in graph.ops) >= 1
+    for op in graph.ops:
+        if isinstance(op, HostOp):
+            assert ("i" in op.nodes) == ("j" in op.nodes)
+    compared(model, {"x": X})
+
+
+def test_sequences_and_strings_stay_on_the_host() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)",
+        """a = Conv(x, w) q = SequenceConstruct(a, a) r = Conv(a, v) z = Constant<value_int = 1>()
+           p = SequenceAt(q, z) y = Mean(p, r)""", W3, W4,
+    )  # fmt: skip
+    parts = hosts(imported(model))
+    assert [part for part in parts if "q" in part] == [part for part in parts if "p" in part]
+    compared(model, {"x": X})
+
+
+def test_weights_computed_at_run_time_go_to_the_host_and_say_so() -> None:
+    model = parse("(float[2, 3] x, float[3, 3] z) => (float[2, 3] y)", "s = Softmax(z) y = MatMul(x, s)")
+    (part,) = [op for op in imported(model).ops if isinstance(op, HostOp)]
+    assert part.nodes == ("s", "y")
+    assert "its weight is computed by node 0 (Softmax" in part.reasons[1]
+
+
+def test_weights_that_are_inputs_are_to_be_bound_not_hosted() -> None:
+    model = parse("(float[2, 3] x, float[3, 3] z) => (float[2, 3] y)", "s = MatMul(x, z) y = Softplus(s)")
+    with pytest.raises(NeedsValue, match="its weight is a graph input"):
+        import_graph(model, hosts=True)
+
+
+def test_weights_that_constant_nodes_compute_are_folded() -> None:
+    model = parse(
+        "(float[2, 3] x) => (float[2, 3] y)", "t = Mul(m, k) s = Softplus(t) y = MatMul(x, s)",
+        weight("m", 3, 3), "float k = {2.0}",
+    )  # fmt: skip
+    assert hosts(imported(model)) == []
+    compared(model, {"x": X[0, 0, :2, :3]})
+
+
+def test_shape_arithmetic_is_folded() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 108] y)",
+        "s = Shape(x) p = ReduceProd<keepdims = 1>(s) q = Concat<axis = 0>(o, p) y = Reshape(x, q)",
+        "int64[1] o = {1}",
+    )  # fmt: skip
+    assert hosts(imported(model)) == []
+
+
+def test_what_only_moves_values_between_hosts_stays_there() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 108] y)",
+        "a = Softplus(x) b = Flatten(a) y = Softsign(b)",
+    )
+    assert hosts(imported(model)) == [("a", "b", "y")]
+    assert compared(model, {"x": X}).outputs[0].sqnr_db == np.inf
+
+
+def test_an_output_of_a_dynamic_shape_takes_that_of_a_sample() -> None:
+    model = parse("(float[3] x) => (int64[1, k] y)", "y = NonZero(x)")
+    program = redc.compile(model)
+    assert [b.shape for b in program.outputs] == [(1, 3)]
+    with pytest.raises(runtime.InputError, match=r"int64\[1, 1\] for these inputs"):
+        runtime.run(program, {"x": np.array([0, 0, 1], np.float32)})
+
+
+def test_a_custom_operator_is_named() -> None:
+    model = parse("(float[3] x) => (float[3] y)", "y = my.domain.Magic(x)")
+    model.opset_import.append(onnx.helper.make_opsetid("my.domain", 1))
+    with pytest.raises(UserError) as caught:
+        redc.compile(model)
+    assert "(my.domain.Magic, unnamed, makes 'y')" in str(caught.value)
+    assert "neither the accelerator nor onnxruntime runs it" in str(caught.value)
+
+
+def test_a_model_with_functions_of_its_own_runs() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["": 17, "own": 1]>
+        g (float[1, 3, 6, 6] x) => (float[1, 3, 6, 6] y) { y = own.twice(x) }
+        <domain: "own", opset_import: ["": 17]>
+        twice (a) => (b) { b = Add(a, a) }""")
+    assert hosts(imported(model)) == [("y",)]
+    assert compared(model, {"x": X}).outputs[0].sqnr_db == np.inf
+
+
+def test_no_host_lists_the_nodes(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(parse("(float[3] x) => (float[3] y)", "a = Softplus(x) y = Softsign(a)"), path)
+    assert main(["compile", str(path), "-o", str(tmp_path / "m.red"), "--no-host", "--json"]) == 2
+    (error,) = json.loads(capsys.readouterr().out)["errors"]
+    assert "2 nodes have operators that the accelerator does not run" in error["message"]
+    assert "Softplus: 'a' (node 0)" in error["message"]
+
+
+def test_compile_names_the_parts_and_their_reasons(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(parse("(float[3] x) => (float[3] y)", "a = Softplus(x) y = Softsign(a)"), path)
+    assert main(["compile", str(path), "-o", str(tmp_path / "m.red"), "--json"]) == 0
+    (part,) = json.loads(capsys.readouterr().out)["hosts"]
+    assert part["nodes"] == ["a", "y"]
+    assert "the accelerator does not have this operator" in part["reasons"][0]
+
+
+def test_a_chain_of_many_nodes_partitions_in_bounded_time() -> None:
+    nodes = [
+        onnx.helper.make_node(("Softplus", "Relu")[i % 50 == 0], [f"t{i}"], [f"t{i + 1}"])
+        for i in range(5000)
+    ]
+    ports = [onnx.helper.make_tensor_value_info(name, 1, [2, 3]) for name in ("t0", "t5000")]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "long", ports[:1], ports[1:]),
+        opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8,
+    )  # fmt: skip
+    graph = imported(model)
+    assert sum(map(len, hosts(graph))) == 4900
