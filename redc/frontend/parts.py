@@ -86,7 +86,9 @@ def check_part(source: Source, nodes: Sequence[Node], reasons: Sequence[Rejected
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserErrors(_refused(source, nodes, reasons, str(error))) from error
 
