@@ -16,7 +16,7 @@ from redc.frontend.builder import Builder, channel_axis
 from redc.frontend.constants import F64, Array
 from redc.frontend.encoded import Encoded
 from redc.frontend.nodes import Node
-from redc.frontend.rejected import Rejected
+from redc.frontend.rejected import Broken, Rejected
 from redc.frontend.windows import Window, convolution, deconvolution
 from redc.ir.graph import Codes, CrossbarOp, GivenWeight, Tensor
 
@@ -56,11 +56,11 @@ def import_conv_transpose(build: Builder, node: Node) -> None:
     x, weight, groups = _image(build, node, given)
     channels, width = x.shape[1], weight.shape[1]
     if weight.shape[0] != channels:
-        raise Rejected(
+        raise Broken(
             f"its weight is for {weight.shape[0]} channels, its input has {channels}", tensor=node.input(1)
         )
     if channels % groups:
-        raise Rejected(f"its {channels} channels do not divide into {groups} groups")
+        raise Broken(f"its {channels} channels do not divide into {groups} groups")
     window = deconvolution(x.shape[2:], weight.shape[2:], node.attributes)
     _add_windowed(
         build, node, x, given, lambda w: np.moveaxis(w, (0, 1), (-2, -1)), width * groups, groups, window
@@ -77,13 +77,13 @@ def add_conv(build: Builder, node: Node, given: Operands) -> None:
     x, weight, groups = _image(build, node, given)
     channels, outputs, depth = x.shape[1], *weight.shape[:2]
     if depth * groups != channels:
-        raise Rejected(
+        raise Broken(
             f"its weight is for {depth} x {groups} groups = {depth * groups} channels, "
             f"its input has {channels}",
             tensor=node.input(1),
         )
     if outputs % groups:
-        raise Rejected(f"its {outputs} output channels do not divide into {groups} groups")
+        raise Broken(f"its {outputs} output channels do not divide into {groups} groups")
     window = convolution(x.shape[2:], weight.shape[2:], node.attributes)
 
     def ordered(values: Array) -> Array:
@@ -137,7 +137,7 @@ def _image(build: Builder, node: Node, given: Operands) -> tuple[Tensor, F64, in
     if rank < 3:
         raise Rejected(f"its input has rank {rank}, expected 3 or more", tensor=x.name)
     if weight.ndim != rank:
-        raise Rejected(f"its weight has rank {weight.ndim}, its input rank {rank}", tensor=node.input(1))
+        raise Broken(f"its weight has rank {weight.ndim}, its input rank {rank}", tensor=node.input(1))
     if weight.size == 0:
         raise Rejected(f"its weight has the shape {weight.shape}: no elements", tensor=node.input(1))
     if groups < 1:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redc.frontend.rejected import Rejected
+from redc.frontend.rejected import Broken, Rejected
 
 AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 Sizes = tuple[int, ...]
@@ -38,9 +38,7 @@ def deconvolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> 
     pads, output = [], []
     for a in range(rank):
         if extra[a] >= stride[a]:
-            raise Rejected(
-                f"output_padding {extra[a]} on spatial axis {a} is not below the stride {stride[a]}"
-            )
+            raise Broken(f"output_padding {extra[a]} on spatial axis {a} is not below the stride {stride[a]}")
         natural = (size[a] - 1) * stride[a] + (kernel[a] - 1) * dilation[a] + 1 + extra[a]
         target = wanted[a] if wanted else size[a] * stride[a] if auto_pad.startswith("SAME") else None
         if target is None:
@@ -132,10 +130,10 @@ def _common(kernel: Sizes, attributes: Mapping[str, Any]) -> tuple[Sizes, Sizes,
     rank = len(kernel)
     stated = _numbers(attributes, "kernel_shape", rank, None, least=1)
     if stated and stated != kernel:
-        raise Rejected(f"kernel_shape is {stated}, but the weight's kernel is {kernel}")
+        raise Broken(f"kernel_shape is {stated}, but the weight's kernel is {kernel}")
     auto_pad = attributes.get("auto_pad", "NOTSET")
     if auto_pad not in AUTO_PADS:
-        raise Rejected(f"auto_pad is {auto_pad!r}, not one of {', '.join(AUTO_PADS)}")
+        raise Broken(f"auto_pad is {auto_pad!r}, not one of {', '.join(AUTO_PADS)}")
     pads = _numbers(attributes, "pads", 2 * rank, 0, least=0)
     if auto_pad != "NOTSET" and any(pads):
         raise Rejected(f"pads {list(pads)} and auto_pad {auto_pad!r} exclude each other")
@@ -156,7 +154,7 @@ def _numbers(
     if not values:
         return () if default is None else (default,) * count
     if len(values) != count:
-        raise Rejected(f"{name} has {len(values)} numbers, expected {count}")
+        raise Broken(f"{name} has {len(values)} numbers, expected {count}")
     if any(v < least for v in values):
         raise Rejected(f"{name} is {list(values)}, but must be at least {least}")
     return tuple(values)

@@ -231,8 +231,7 @@ def test_compile_names_the_parts_and_their_reasons(tmp_path: Any, capsys: pytest
 
 def test_a_chain_of_many_nodes_partitions_in_bounded_time() -> None:
     nodes = [
-        onnx.helper.make_node(("Sinh", "Relu")[i % 50 == 0], [f"t{i}"], [f"t{i + 1}"])
-        for i in range(5000)
+        onnx.helper.make_node(("Sinh", "Relu")[i % 50 == 0], [f"t{i}"], [f"t{i + 1}"]) for i in range(5000)
     ]
     ports = [onnx.helper.make_tensor_value_info(name, 1, [2, 3]) for name in ("t0", "t5000")]
     model = onnx.helper.make_model(
