@@ -160,7 +160,8 @@ def _bound(
     if program is not None:
         taken = {buffer.tensor or buffer.name for buffer in program.inputs}
         known = {value.name for value in proto.graph.input}
-        bound |= {name: value for name, value in given.items() if name in known - taken}
+        if taken <= known:  # else it is another model's program, which `_check_doors` says
+            bound |= {name: value for name, value in given.items() if name in known - taken}
     else:
         bound |= needed_values(proto, given, already=bound, hosts=hosts)
     left = {name: value for name, value in given.items() if name not in bound}

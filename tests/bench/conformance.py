@@ -29,6 +29,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "conformance.md"
 MODELS = ("pytorch-converted", "pytorch-operator", "simple")
 SEVERAL = "several operators"
+CRASH = "crashed, which is a bug:"
 NODE = re.compile(r"^node \d+ \([^)]*\)(, tensor '[^']*')?: ")
 """What says where in the model an error is."""
 NEAR = 1e-4
@@ -130,6 +131,8 @@ def judge(case: Case) -> Verdict:
     except (UserError, InputError) as error:
         first = str(error).splitlines()[0]
         return Verdict(case, excluded=first.removeprefix(f"{case.model.graph.name}: "))
+    except Exception as error:  # noqa: BLE001  # a crash is our fault, and belongs into the table
+        return Verdict(case, excluded=f"{CRASH} {type(error).__name__}: {error}".splitlines()[0])
     return Verdict(case, passed=passed, steps=steps, scale=scale)
 
 
