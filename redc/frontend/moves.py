@@ -256,6 +256,8 @@ def import_depth_to_space(build: Builder, node: Node) -> None:
 def import_space_to_depth(build: Builder, node: Node) -> None:
     """The pixels of a block become channels, side by side."""
     x, block = _blocks(build, node)
+    if node.attributes.get("mode", "DCR") != "DCR":
+        raise Rejected(f"mode {node.attributes['mode']!r} is not supported: the blocks' pixels lie outermost")
     n, depth, height, width = x.shape
     if height % block or width % block:
         raise Rejected(f"{height} x {width} pixels do not divide into blocks of {block}")

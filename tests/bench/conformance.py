@@ -175,7 +175,8 @@ def document(verdicts: Iterable[Verdict], operators: Iterable[str]) -> str:
             "",
             "The tolerance is relative to every single value. Codes have one step size for a whole tensor, "
             "so values far below the largest one miss it (1e-3 of a value 500 times smaller than the largest "
-            "is less than half a step).",
+            "is less than half a step). `test_resize_downsample_scales_linear_align_corners` disagrees "
+            "with onnxruntime, whose values are ours.",
             "",
             "| test | largest error, steps | of the largest value |",
             "| --- | --- | --- |",
