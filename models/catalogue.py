@@ -116,12 +116,12 @@ _NETWORKS = (
     Entry(
         name="FCN8s_upsampling",
         kind="builder",
-        what="upsampling path of voc-fcn8s, scores of 16x16, 34x34, 70x70 to 500x500: 3 ConvTranspose, "
-        "2 Add, bilinear weights",
+        what="upsampling path of voc-fcn8s, scores of 16x16, 44x44, 88x88 to 500x500: 3 ConvTranspose, "
+        "2 crops, 2 Add, bilinear weights",
         source="Long et al., CVPR 2015",
         licence="Apache-2.0",
         inputs={
-            "score_fr": (1, 21, 16, 16), "score_pool4c": (1, 21, 34, 34), "score_pool3c": (1, 21, 70, 70)
+            "score_fr": (1, 21, 16, 16), "score_pool4": (1, 21, 44, 44), "score_pool3": (1, 21, 88, 88)
         },
         drawn="normal",
     ),

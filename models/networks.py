@@ -12,15 +12,15 @@ SNGAN_32, _48    Miyato et al., "Spectral Normalization for GANs", ICLR 2018, ta
                  convolution to 3
 FCN8s_upsampling Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation",
                  CVPR 2015, voc-fcn8s of their published code, for an image of 500x500: upscore2, sum
-                 with pool4's scores, upscore_pool4, sum with pool3's, upscore8
+                 with pool4's scores, upscore_pool4, sum with pool3's, upscore8, every crop included
 
 Every layer of a generator but the last ends in BatchNormalization and Relu, the last in tanh.  Its
 weights are drawn from N(0, 0.02) by `numpy.random.default_rng([SEED, place in NETWORKS])`.  The
 statistics of the normalisations are those that such weights lead to where every layer sees the
 positive part of a standard normal variable, so that activations keep their size, as in training.
 
-FCN-8s crops twice before its sums: the inputs here are the scores as cropped.  The last crop, from
-568x568 to the image, is the deconvolution's own pads.
+The inputs of FCN-8s' path are the scores of its three score layers.  Its last crop, from 568x568 to
+the image, is the last deconvolution's own pads.
 """
 
 from __future__ import annotations
@@ -154,12 +154,17 @@ def _fcn8s(name: str) -> ModelProto:
         weight = layers.constant(f"{output}.w", bilinear(classes, [2 * stride] * 2))
         return layers.add("ConvTranspose", [x, weight], output, strides=[stride] * 2, pads=pads)
 
+    def crop(x: str, first: int, size: int) -> str:
+        bounds = {"starts": [first] * 2, "ends": [first + size] * 2, "axes": [2, 3]}
+        parts = [layers.constant(f"{x}c.{key}", value, np.int64) for key, value in bounds.items()]
+        return layers.add("Slice", [x, *parts], f"{x}c")
+
     x = up("score_fr", "upscore2", 2, [0] * 4)
-    x = layers.add("Add", [x, "score_pool4c"], "fuse_pool4")
+    x = layers.add("Add", [x, crop("score_pool4", 5, 34)], "fuse_pool4")
     x = up(x, "upscore_pool4", 2, [0] * 4)
-    x = layers.add("Add", [x, "score_pool3c"], "fuse_pool3")
+    x = layers.add("Add", [x, crop("score_pool3", 9, 70)], "fuse_pool3")
     up(x, "score", 8, [31, 31, 37, 37])
-    inputs = {"score_fr": 16, "score_pool4c": 34, "score_pool3c": 70}
+    inputs = {"score_fr": 16, "score_pool4": 44, "score_pool3": 88}
     return _model(
         name,
         layers,
