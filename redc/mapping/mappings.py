@@ -121,29 +121,10 @@ def zero_padding(problem: Problem, choice: Choice) -> Schedule:
 
     All kernel pixels stack in one matrix and merge on its bit lines.
     """
-    own = tuple(Line(1, 0) for _ in problem.stride)
-    return Schedule(
-        mapping="zero-padding",
-        index_shape=(),
-        row_bands=len(problem.pixels),
-        column_bands=1,
-        turns=1,
-        variable="o",
-        rounds=problem.output_size,
-        outputs=(own,),
-        overlap=False,
-        placements=tuple(
-            Placement(
-                pixel,
-                array=0,
-                row_band=band,
-                column_band=0,
-                turn=0,
-                reads=tuple(Line(1, -e, s) for e, s in zip(pixel.reach, problem.stride, strict=True)),
-                writes=own,
-            )
-            for band, pixel in enumerate(problem.pixels)
-        ),
+    return _stacked(
+        "zero-padding",
+        problem,
+        lambda pixel: tuple(Line(1, -e, s) for e, s in zip(pixel.reach, problem.stride, strict=True)),
     )
 
 
@@ -177,9 +158,14 @@ def padding_free(problem: Problem, choice: Choice) -> Schedule:
 
 def im2col(problem: Problem) -> Schedule:
     """A convolution (or, with one kernel pixel, a matrix product): one output pixel a round."""
+    return _stacked("im2col", problem, lambda pixel: tuple(map(Line, problem.stride, pixel.reach)))
+
+
+def _stacked(mapping: str, problem: Problem, reads: Callable[[KernelPixel], tuple[Line, ...]]) -> Schedule:
+    """One matrix with a row band per kernel pixel: each round drives all and makes one output pixel."""
     own = tuple(Line(1, 0) for _ in problem.stride)
     return Schedule(
-        mapping="im2col",
+        mapping=mapping,
         index_shape=(),
         row_bands=len(problem.pixels),
         column_bands=1,
@@ -189,15 +175,7 @@ def im2col(problem: Problem) -> Schedule:
         outputs=(own,),
         overlap=False,
         placements=tuple(
-            Placement(
-                pixel,
-                array=0,
-                row_band=band,
-                column_band=0,
-                turn=0,
-                reads=tuple(map(Line, problem.stride, pixel.reach)),
-                writes=own,
-            )
+            Placement(pixel, array=0, row_band=band, column_band=0, turn=0, reads=reads(pixel), writes=own)
             for band, pixel in enumerate(problem.pixels)
         ),
     )
