@@ -107,10 +107,6 @@ def _any(value: int | None) -> str:
     return "any" if value is None else str(value)
 
 
-OPTIONAL = "fetch"
-"""The field of a target that a text which names all others may leave out: `any`."""
-
-
 def _write_target(t: Target) -> str:
     from isa.targets import FIELDS
 
@@ -119,9 +115,9 @@ def _write_target(t: Target) -> str:
         words.append(f"sha256:{t.digest}")
     for key in FIELDS:
         value = getattr(t, key)
-        if value is None and key == OPTIONAL:
-            continue
-        words += [key, _any(value) if not isinstance(value, str) else value]
+        text = value if isinstance(value, str) else _any(value)
+        if FIELDS[key].default is None or text != str(FIELDS[key].default):
+            words += [key, text]
     return " ".join(words)
 
 
@@ -210,12 +206,11 @@ def read_target(c: Cursor) -> Target:
         return read
 
     found = c.fields({key: reader(key) for key in FIELDS})
-    missing = [key for key in FIELDS if key not in found]
-    known = known_target(name) if missing not in ([], [OPTIONAL]) else None
+    missing = [key for key, field in FIELDS.items() if key not in found and field.default is None]
+    known = known_target(name) if missing else None
     if known is not None:
         return replace(known, digest=digest or known.digest, span=c.span, **found)
-    if missing not in ([], [OPTIONAL]):
-        missing = [key for key in missing if key != OPTIONAL]
+    if missing:
         hint = did_you_mean(name, target_names()) or f"known targets: {', '.join(target_names())}"
         c.fail(f"no target is named {name!r}, and {', '.join(missing)} missing", None, hint)
     return Target(name, digest=digest, span=c.span, **found)

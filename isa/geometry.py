@@ -25,7 +25,7 @@ class Geometry:
     planes          conversion steps of one fire: input bits / DAC bits, rounded up
     slices          cells per weight (of one polarity)
     wires           physical columns per weight: slices, twice that for differential pairs
-    reference       columns of ones per array, with offset encoding
+    reference       columns of ones per array, with offset and flip encoding
     array_rows      logical rows that one array holds
     array_columns   logical columns that one array holds
     row_tiles       arrays that share one output column (of one diagonal block)
@@ -110,7 +110,7 @@ def geometry(crossbar: Crossbar, target: Target) -> Geometry:
     slices, wires = weight_columns(crossbar, target)
     rows = crossbar.row_bands * crossbar.rows // crossbar.groups
     columns = crossbar.column_bands * crossbar.columns // crossbar.groups
-    reference = 1 if target.encoding == "offset" else 0
+    reference = 0 if target.encoding == "differential" else 1
     array_rows = target.rows or max(1, rows * crossbar.groups)
     array_columns = (target.columns - reference) // wires if target.columns else columns * crossbar.groups
     if array_columns < 1:

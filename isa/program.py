@@ -219,6 +219,7 @@ class Target:
     """The functional fields and clocked widths of the machine a program was compiled for.
 
     `rows`, `columns` and `arrays` are None where the target sets no limit (`any`).
+    A conversion gives whole multiples of `lsb` level steps (docs/fidelity.md).
     `share` is the number of columns one ADC converts in turn; `adders`, `vector`, `read` and
     `write` are how many vector operations each unit finishes per clock cycle; `fetch` the bits
     that buffers hand to drivers in one, None where nothing limits them.
@@ -230,10 +231,11 @@ class Target:
     columns: int | None = None
     arrays: int | None = None
     cell: int = 2
-    encoding: Literal["differential", "offset"] = "differential"
+    encoding: Literal["differential", "offset", "flip"] = "differential"
     pair: Literal["shared", "separate"] = "shared"
     dac: int = 1
     adc: int = 8
+    lsb: int = 1
     share: int = 8
     adders: int = 1
     vector: int = 1

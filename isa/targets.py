@@ -34,12 +34,16 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a target: a number from 1 to `high` (or `any`: no limit), or one of `choices`."""
+    """A field of a target: a number from 1 to `high` (or `any`: no limit), or one of `choices`.
+
+    With a `default`, a text that names all other fields may leave it out.
+    """
 
     doc: str
     high: int = 1 << 31
     may_be_any: bool = False
     choices: tuple[str, ...] = ()
+    default: int | str | None = None
 
     def problem(self, value: object) -> str | None:
         """What is wrong with a value, or None."""
@@ -60,9 +64,9 @@ FIELDS: Mapping[str, Field] = {
     "arrays": Field("arrays of the machine", may_be_any=True),
     "cell": Field("bits that one cell stores", high=16),
     "encoding": Field(
-        "how cells hold signed weights: a differential pair of columns, or an offset taken off by a "
-        "reference column",
-        choices=("differential", "offset"),
+        "how cells hold signed weights: a differential pair of columns, an offset taken off by a "
+        "reference column, or that with heavy columns flipped",
+        choices=("differential", "offset", "flip"),
     ),
     "pair": Field(
         "differential pairs: subtracted before one signed conversion (shared), or converted apart (separate)",
@@ -70,6 +74,11 @@ FIELDS: Mapping[str, Field] = {
     ),
     "dac": Field("input bits that one conversion step streams", high=64),
     "adc": Field("bits of an ADC's code", high=64),
+    "lsb": Field(
+        "level steps that one step of an ADC's code stands for; a text may leave it out for 1",
+        high=1 << 24,
+        default=1,
+    ),
     "share": Field("columns that one ADC converts in turn"),
     "adders": Field("sums that the adders finish in a clock cycle"),
     "vector": Field("instructions that the vector unit finishes in a clock cycle"),
@@ -78,6 +87,7 @@ FIELDS: Mapping[str, Field] = {
     "fetch": Field(
         "bits that the buffers hand to the drivers in a clock cycle; a text may leave it out for any",
         may_be_any=True,
+        default="any",
     ),
 }
 """The functional fields and clocked widths, as in `isa.program.Target`, in the order of the text."""

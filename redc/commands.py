@@ -21,6 +21,7 @@ from redc.errors import AssumedInputs, InternalError, UserError
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
+    from isa.program import Target
     from redc.ir.graph import Graph
 
 Document = dict[str, Any]
@@ -345,9 +346,15 @@ def compare_command(options: argparse.Namespace) -> int:
 def check_command(options: argparse.Namespace) -> int:
     """`redc check`."""
     from isa import load, verify
+    from isa.cells import adc_bits_needed
 
     program = load(options.program)
     verify(program)
+    bits = {
+        x.name: adc_bits_needed(x, program.target, program.constant(x.data))
+        for x in program.crossbars.values()
+    }
+    fewest = max(bits.values(), default=None)
     instructions = sum(1 for layer in program.layers for _ in _instructions(layer.body))
     if options.json:
         print_document(
@@ -357,13 +364,30 @@ def check_command(options: argparse.Namespace) -> int:
                 "valid": True,
                 "layers": len(program.layers),
                 "instructions": instructions,
+                "adc_bits": {"target": program.target.adc, "needed": fewest, "crossbars": bits},
             }
         )
     else:
         print(
             f"{options.program}: valid ({_count(len(program.layers), 'layer')}, {instructions} instructions)"
         )
+        if fewest is not None:
+            print(_adc_text(program.target, bits))
     return 0
+
+
+def _adc_text(target: Target, bits: Mapping[str, int]) -> str:
+    """Whether conversions can lose anything, and with how many bits none would."""
+    fewest = max(bits.values())
+    lines = [f"ADC: {target.adc} bits; {fewest} lose nothing"]
+    short = {name: needed for name, needed in bits.items() if needed > target.adc}
+    if target.lsb > 1:
+        lines[0] += f" (with an lsb of 1, here it is {target.lsb}: sums are rounded)"
+    elif not short:
+        lines[0] += ": adc is exact"
+    elif len(bits) > 1:
+        lines += [f"  @{name} needs {needed}" for name, needed in short.items()]
+    return "\n".join(lines)
 
 
 def _instructions(body: Any) -> Iterator[object]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,7 @@ from redc.oracle import Network, real, run_model
 if TYPE_CHECKING:
     import onnx
 
+    from runtime import Result
     from runtime.counters import Counters
 
 __all__ = ["Closeness", "LayerRow", "Mismatch", "OutputRow", "Report", "diff"]
@@ -102,10 +104,11 @@ def diff(
     result = runtime.load(program, engine=engine, fidelity=fidelity, observe=True, seed=seed).run(inputs)
     reference = _float_run(network, program, inputs)
     comparison = Comparison(network, program, result.buffers, result.accumulators, reference)
-    layers = tuple(
+    rows = [
         comparison.row(layer, counters.rounds, counters.cycles, result.host_seconds.get(layer.name))
         for layer, (_, counters) in zip(program.layers, result.counters, strict=True)
-    )
+    ]
+    layers = tuple(_with_losses(row, n, result) for n, row in enumerate(rows))
     return Report(
         model=str(model) if isinstance(model, str | Path) else proto.graph.name or "model",
         target=program.target.name,
@@ -123,6 +126,15 @@ def diff(
         notes=(*notes, *result.notes),
         work=comparison.work,
     )
+
+
+def _with_losses(row: LayerRow, position: int, result: Result) -> LayerRow:
+    """A crossbar layer's row, with what its conversions lost."""
+    conversions = result.counters[position][1].conversions
+    if row.kind != "crossbar" or not result.losses:
+        return replace(row, conversions=conversions or None)
+    lost = result.losses[position]
+    return replace(row, conversions=conversions, saturated=lost.saturated, rounded=lost.rounded)
 
 
 def _costs(program: Program, counters: tuple[tuple[str, Counters], ...], target: str | None) -> Costs:

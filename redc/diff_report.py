@@ -65,10 +65,11 @@ class Mismatch:
 class LayerRow:
     """One unit of the program.
 
-    `integer_exact` is None for what no crossbar computes.  `trouble` says why a layer is not
-    exact; `code_error` is the largest difference of an output code from the oracle's (0 unless a
-    table of Tanh or Sigmoid is involved).  `closeness` is None where the layer's tensor is none
-    of the model's.
+    `integer_exact` is None for what no crossbar computes.  `saturated` and `rounded` of its
+    `conversions` lost something; None where nothing is converted.  `trouble` says why a layer is
+    not exact; `code_error` is the largest difference of an output code from the oracle's (0
+    unless a table of Tanh or Sigmoid is involved).  `closeness` is None where the layer's tensor
+    is none of the model's.
     """
 
     name: str
@@ -86,6 +87,9 @@ class LayerRow:
     cycles: int
     arrays: int | None
     host_s: float | None = None
+    conversions: int | None = None
+    saturated: int | None = None
+    rounded: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of `layers` in the JSON document."""
@@ -102,6 +106,9 @@ class LayerRow:
             "cycles": self.cycles,
             "arrays": self.arrays,
             "host_s": self.host_s,
+            "conversions": self.conversions,
+            "saturated": self.saturated,
+            "rounded": self.rounded,
         }
 
 
@@ -174,12 +181,19 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Every crossbar layer is integer-exact, and every output as close as was asked for."""
-        return (
-            not self.problems
-            and all(layer.integer_exact is not False for layer in self.layers)
-            and not self._too_far()
-        )
+        """Every crossbar layer is integer-exact, as far as its fidelity promises that, and every
+        output as close as was asked for."""
+        return not self.problems and not self._broken() and not self._too_far()
+
+    def _broken(self) -> list[LayerRow]:
+        """Layers that are not integer-exact and ought to be: in `adc` those that lost nothing; in
+        `analog` those that cannot even be compared."""
+
+        def excused(layer: LayerRow) -> bool:
+            lost = bool(layer.saturated or layer.rounded) or self.fidelity == "analog"
+            return self.fidelity != "exact" and layer.mismatch is not None and lost
+
+        return [layer for layer in self.layers if layer.integer_exact is False and not excused(layer)]
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON document; infinities and what does not apply are null."""
@@ -228,6 +242,11 @@ class Report:
         rows = [_cells(layer) for layer in self.layers]
         rows.append(["total", "", "", "", "", "", "", *map(_number, (self.rounds, self.cycles, self.arrays))])
         rows = [[*row, *cost] for row, cost in zip(rows, self.costs.shown, strict=True)]
+        if self.fidelity != "exact":
+            head += ["saturated", "rounded"]
+            for row, layer in zip(rows, self.layers, strict=False):
+                row += [percent(lost, layer.conversions) for lost in (layer.saturated, layer.rounded)]
+            rows[-1] += ["", ""]
         outputs = [
             [
                 o.name,
@@ -242,7 +261,7 @@ class Report:
         parts = [
             f"{self.model} on {options}",
             "",
-            grid(head, rows, right={5, 6, 7, 8, 9, 10, 11}),
+            grid(head, rows, right=set(range(5, len(head)))),
             "",
             grid(["output", "shape", "SQNR dB", "max error", "cosine"], outputs, right={2, 3, 4}),
             "",
@@ -265,11 +284,11 @@ class Report:
     def verdict(self) -> str:
         """One line (a line for each fault of the whole program): passed, or what broke first."""
         lines = [f"FAILED: {problem}" for problem in self.problems]
-        broken = next((layer for layer in self.layers if layer.integer_exact is False), None)
-        if broken is not None:
-            others = sum(layer.integer_exact is False for layer in self.layers) - 1
+        broken = self._broken()
+        if broken:
+            others = len(broken) - 1
             more = f" ({others} more after it)" if others else ""
-            lines.append(f"FAILED: first broken: layer {broken.name!r}: {broken.trouble}{more}")
+            lines.append(f"FAILED: first broken: layer {broken[0].name!r}: {broken[0].trouble}{more}")
         for output in self._too_far():
             assert self.min_sqnr is not None
             line = (
@@ -285,7 +304,11 @@ class Report:
             return "\n".join(lines)
         crossbars = [layer for layer in self.layers if layer.kind == "crossbar"]
         tables = max((layer.code_error or 0 for layer in crossbars), default=0)
-        exact = f"passed: {len(crossbars)} of {len(crossbars)} crossbar layers integer-exact"
+        same = sum(layer.integer_exact is True for layer in crossbars)
+        exact = f"passed: {same} of {len(crossbars)} crossbar layers integer-exact"
+        if same < len(crossbars):
+            worst = max(crossbars, key=lambda layer: _share(layer.saturated, layer.conversions) or 0)
+            exact += f", the others lost what their conversions did; most saturated: layer {worst.name!r}"
         return exact + (f" (codes out of tables at most {tables} off the exact function's)" if tables else "")
 
     def _too_far(self) -> list[OutputRow]:
@@ -306,6 +329,18 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[int]) ->
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(head), "  ".join("-" * width for width in widths), *map(line, rows)])
+
+
+def percent(part: int | None, whole: int | None) -> str:
+    """`0.12 %`; `-` where there is no whole, `0` only where there is nothing at all."""
+    share = _share(part, whole)
+    if share is None:
+        return "-"
+    return "0" if not part else f"{share:.2%}" if share >= 5e-5 else "<0.01%"
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return part / whole if whole and part is not None else None
 
 
 def decibels(value: float) -> str:

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from isa.geometry import arrays_of
-from isa.program import Array, Instruction, Layer, Matrix, Program, walk
+from isa.program import Array, Instruction, Matrix, Program, walk
 from isa.targets import costs_of
 from runtime.cost import Cost, cost_of
 from runtime.cost_report import text as cost_text
-from runtime.counters import Counters, total
+from runtime.counters import Counters, Losses, total
 from runtime.doors import outer_name
 from runtime.errors import InputError
 from runtime.npz import check_writable, read_npz, write_npz
 from runtime.progress import progress
-from runtime.report import COUNTERS, HOSTS, table
+from runtime.report import COUNTERS, HOSTS, LOSSES, Column, table
 from runtime.result import Loaded, Result, check_fidelity
 
 SMALL = 64
@@ -44,24 +45,70 @@ def run_command(options: argparse.Namespace) -> int:
     program = isa.load(options.program)
     isa.verify(program)
     costs = costs_of(program.target, options.target)
-    traced: list[str] = []
-    outputs: dict[str, Array] = {}
-    notes: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = {}
     if options.count_only:
         counters = count(program)
+        found = Found(counters, cost_of(program, counters, costs))
     else:
+        traced: list[str] = []
         tell = (traced.append if options.json else print) if options.trace else None
         result = execute(program, options, tell)
-        counters, outputs, notes = list(result.counters), result.outputs, result.notes
-        seconds = result.host_seconds
-    cost = cost_of(program, counters, costs)
+        counters = list(result.counters)
+        found = Found(counters, cost_of(program, counters, costs), result, traced)
     if options.json:
-        found = document(program, options, counters, seconds, cost, outputs, notes, traced)
-        print(json.dumps(found, indent=1))
+        print(json.dumps(document(program, options, found), indent=1))
     else:
-        print(text(program, options, counters, seconds, cost, outputs, notes))
+        print(text(program, options, found))
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is to report: counts and costs; the result, where values were computed."""
+
+    counters: list[tuple[str, Counters]]
+    cost: Cost
+    result: Result | None = None
+    traced: Sequence[str] = ()
+
+    @property
+    def outputs(self) -> Mapping[str, Array]:
+        return self.result.outputs if self.result else {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.result.notes if self.result else ()
+
+    @property
+    def host_s(self) -> float | None:
+        """Seconds of all host parts; None where none ran."""
+        return sum(self.result.host_seconds.values()) if self.result and self.result.host_seconds else None
+
+    def row(self, program: Program, position: int) -> dict[str, Any]:
+        """One row of the table: the layer's names, its counters, the arrays it fires, what its
+        conversions lost, its host's time."""
+        layer, counted = program.layers[position], self.counters[position][1]
+        fired = {
+            operand.name
+            for instruction in walk(layer.body)
+            for operand in instruction.operands
+            if isinstance(operand, Matrix)
+        }
+        names = {"name": layer.name, "op": layer.op, "mapping": layer.mapping}
+        seconds = self.result.host_seconds.get(layer.name) if self.result else None
+        more = {"arrays": arrays(program, fired) if fired else None, "host_s": seconds}
+        return names | counted.as_dict() | more | self.losses(position)
+
+    def losses(self, position: int) -> dict[str, int | None]:
+        """Conversions of a layer that lost something; None where it converts nothing, or ideally."""
+        if not self.counters[position][1].conversions or not (self.result and self.result.losses):
+            return {"saturated": None, "rounded": None}
+        return dict(self.result.losses[position].as_dict())
+
+    def all_losses(self) -> dict[str, int | None]:
+        """Of all layers."""
+        if not (self.result and self.result.losses):
+            return {"saturated": None, "rounded": None}
+        return dict(sum(self.result.losses, Losses()).as_dict())
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -132,16 +179,7 @@ def trace_line(
 # ---------------------------------------------------------------- what was found
 
 
-def document(
-    program: Program,
-    options: argparse.Namespace,
-    counters: list[tuple[str, Counters]],
-    seconds: Mapping[str, float],
-    cost: Cost,
-    outputs: dict[str, Array],
-    notes: tuple[str, ...],
-    traced: list[str],
-) -> dict[str, Any]:
+def document(program: Program, options: argparse.Namespace, run: Found) -> dict[str, Any]:
     """The JSON document of a run; what was not computed is null."""
     found: dict[str, Any] = {
         "schema": 1,
@@ -149,70 +187,42 @@ def document(
         "target": program.target.name,
         "engine": None if options.count_only else options.engine,
         "fidelity": None if options.count_only else options.fidelity,
-        "outputs": [summary(name, array) for name, array in outputs.items()],
+        "outputs": [summary(name, array) for name, array in run.outputs.items()],
         "output_file": options.output,
         "layers": [
-            layer_row(program, layer, counted, seconds)
+            run.row(program, position)
             | {"nodes": list(layer.nodes), "tensor": layer.tensor}
-            | cost.layer(position)
-            for position, (layer, (_, counted)) in enumerate(zip(program.layers, counters, strict=True))
+            | run.cost.layer(position)
+            for position, layer in enumerate(program.layers)
         ],
-        "totals": total(counters).as_dict()
-        | {"arrays": arrays(program, set(program.crossbars)), "host_s": total_seconds(seconds)}
-        | cost.totals(),
-        "notes": list(notes),
+        "totals": total(run.counters).as_dict()
+        | {"arrays": arrays(program, set(program.crossbars)), "host_s": run.host_s}
+        | run.all_losses()
+        | run.cost.totals(),
+        "notes": list(run.notes),
     }
-    return found | {"trace": traced} if options.trace else found
+    return found | {"trace": list(run.traced)} if options.trace else found
 
 
-def text(
-    program: Program,
-    options: argparse.Namespace,
-    counters: list[tuple[str, Counters]],
-    seconds: Mapping[str, float],
-    cost: Cost,
-    outputs: dict[str, Array],
-    notes: tuple[str, ...],
-) -> str:
+def text(program: Program, options: argparse.Namespace, run: Found) -> str:
     """The same for people."""
     how = "counted only" if options.count_only else f"{options.engine}, {options.fidelity}"
-    rows: list[dict[str, Any]] = [
-        layer_row(program, layer, counted, seconds)
-        for layer, (_, counted) in zip(program.layers, counters, strict=True)
-    ]
+    rows: list[dict[str, Any]] = [run.row(program, position) for position in range(len(program.layers))]
     everything = arrays(program, set(program.crossbars))
-    summed = total(counters)
-    whole = {"name": "total", "op": "", "mapping": "", "arrays": everything, "host_s": total_seconds(seconds)}
-    rows.append(whole | summed.as_dict())
-    columns = COUNTERS + HOSTS if summed.host_calls else COUNTERS
+    summed = total(run.counters)
+    whole = {"name": "total", "op": "", "mapping": "", "arrays": everything, "host_s": run.host_s}
+    rows.append(whole | summed.as_dict() | run.all_losses())
+    columns: tuple[Column, ...] = COUNTERS + HOSTS if summed.host_calls else COUNTERS
+    if run.result and run.result.losses:
+        columns += LOSSES
     lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows, columns)]
-    lines += cost_text(cost)
-    lines += [f"note: {note}" for note in notes]
-    for name, array in outputs.items():
+    lines += cost_text(run.cost)
+    lines += [f"note: {note}" for note in run.notes]
+    for name, array in run.outputs.items():
         lines += ["", described(name, array, program)]
     if options.output:
         lines += ["", f"outputs written to {options.output}"]
     return "\n".join(lines)
-
-
-def total_seconds(seconds: Mapping[str, float]) -> float | None:
-    """Of all host parts; None where none ran."""
-    return sum(seconds.values()) if seconds else None
-
-
-def layer_row(
-    program: Program, layer: Layer, counters: Counters, seconds: Mapping[str, float]
-) -> dict[str, Any]:
-    """One row of the table: the layer's names, its counters, the arrays it fires, its host's time."""
-    fired = {
-        operand.name
-        for instruction in walk(layer.body)
-        for operand in instruction.operands
-        if isinstance(operand, Matrix)
-    }
-    names = {"name": layer.name, "op": layer.op, "mapping": layer.mapping}
-    more = {"arrays": arrays(program, fired) if fired else None, "host_s": seconds.get(layer.name)}
-    return names | counters.as_dict() | more
 
 
 def arrays(program: Program, names: set[str]) -> int:

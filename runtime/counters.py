@@ -52,6 +52,23 @@ class Counters:
         return dataclasses.asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Conversions that lost something: saturated at an end of the ADC's range, or rounded within it.
+
+    Unlike `Counters` they depend on the values.
+    """
+
+    saturated: int = 0
+    rounded: int = 0
+
+    def __add__(self, other: Losses) -> Losses:
+        return Losses(self.saturated + other.saturated, self.rounded + other.rounded)
+
+    def as_dict(self) -> dict[str, int]:
+        return dataclasses.asdict(self)
+
+
 def total(layers: list[tuple[str, Counters]]) -> Counters:
     """The sum over layers: layers run one after the other."""
     result = Counters()

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from isa.cells import blocks_of, digits_of, planes_of
 from isa.program import Array, Crossbar, Target
+from runtime.counters import Losses
 
 F32_SAFE = 1 << 24
 F64_SAFE = 1 << 53
+
+
+def exact_type(bound: int) -> type:
+    """The fastest type in which sums are exact, in any order, that `bound` bounds in magnitude.
+
+    Matrix products in float32 and float64 are far faster than in int64.
+    """
+    if bound < F32_SAFE:
+        return np.float32
+    return np.float64 if bound < F64_SAFE else np.int64
 
 
 class Group:
@@ -21,32 +33,28 @@ class Group:
     latched   [count, G, row bands, rows/G]: what the word lines hold (`code - zero`); zero where
               no drive has latched since the last fire
     products  [count, column bands, columns]: int64, of the last fire
+    losses    what conversions lost so far: here nothing
     """
+
+    losses = Losses()
 
     def __init__(self, crossbar: Crossbar, target: Target, weights: Array) -> None:
         g, count = crossbar.groups, crossbar.count
-        rows, columns = crossbar.rows // g, crossbar.columns // g
         self.crossbar = crossbar
-        self.dac = min(target.dac, crossbar.input_type.bits)
-        self.planes = -(-crossbar.input_type.bits // self.dac)
-        stacked = weights.reshape(count, crossbar.row_bands, g, rows, crossbar.column_bands * columns)
-        stacked = stacked.transpose(0, 2, 1, 3, 4).reshape(count, g, crossbar.row_bands * rows, -1)
-        self.cells: Array = np.ascontiguousarray(stacked, self._conversion_type(stacked))
+        self.planes = planes_of(crossbar.input_type, target.dac)
+        blocks = blocks_of(crossbar, weights)
+        # Of one plane, every partial sum is at most (sum of |weight| of the column) * (largest digit).
+        column = int(np.abs(blocks.astype(np.int64)).sum(axis=2).max(initial=0))
+        digit = max(max(plane.high, -plane.low) for plane in self.planes)
+        self.cells: Array = blocks.astype(exact_type(column * digit))
         wide = np.int32 if crossbar.input_type.bits < 32 else np.int64
-        self.latched = np.zeros((count, g, crossbar.row_bands, rows), wide)
+        self.latched = np.zeros((count, g, crossbar.row_bands, crossbar.rows // g), wide)
         self.products = np.zeros((count, crossbar.column_bands, crossbar.columns), np.int64)
 
-    def _conversion_type(self, weights: Array) -> type:
-        """The type in which one plane's sum along a bit line is exact, however it is ordered.
-
-        Every partial sum is at most (sum of |weight| of the column) * (largest digit of a plane).
-        Matrix products in float32 and float64 are far faster than in int64.
-        """
-        column = np.abs(weights.astype(np.float64)).sum(axis=2).max(initial=0.0)
-        bound = column * float(1 << self.dac)
-        if bound < F32_SAFE:
-            return np.float32
-        return np.float64 if bound < F64_SAFE / 2 else np.int64
+    def take_losses(self) -> Losses:
+        """What was lost since the last call."""
+        losses, self.losses = self.losses, Losses()
+        return losses
 
     def flat(self, index: Sequence[int]) -> int:
         """Position of sub-crossbar `index` in the flattened axis."""
@@ -65,34 +73,27 @@ class Group:
         view: Array = self.products[self.flat(index), band]
         return view
 
-    def digits(self, rows: Array) -> Array:
-        """Bit-serial input: int [n, G, R] -> [planes, n, G, R], the least significant plane first.
+    def round(self, driven: Mapping[int, Sequence[int]]) -> Callable[[], None]:
+        """One fire after drives of these row bands (sub-crossbar -> bands), as a function to call.
 
-        Each plane holds `dac` bits of the two's complement code.  The top plane keeps the sign:
-        for one-bit DACs its ones count as -1, that is, the top plane subtracts.
+        The driven sub-crossbars multiply what is latched, plane by plane; shift-and-add merges
+        the planes; the latches are spent.
         """
-        planes = np.empty((self.planes, *rows.shape), self.cells.dtype)
-        rest = rows
-        for plane in range(self.planes - 1):
-            planes[plane] = rest & ((1 << self.dac) - 1)
-            rest = rest >> self.dac
-        planes[-1] = rest
-        return planes
-
-    def fire(self, driven: Sequence[int] | slice) -> None:
-        """One round: the driven sub-crossbars multiply what is latched, plane by plane.
-
-        Then shift-and-add merges the planes, from the top one down, and the latches are spent.
-        """
-        cells = self.cells[driven]
-        rows = self.latched[driven].reshape(cells.shape[:3])
-        planes = np.matmul(np.moveaxis(self.digits(rows), 0, 2), cells)  # [n, G, planes, columns]
-        planes = planes.astype(np.int64)
-        total = planes[:, :, -1]
-        for plane in range(self.planes - 2, -1, -1):
-            np.left_shift(total, self.dac, out=total)
-            np.add(total, planes[:, :, plane], out=total)
         x = self.crossbar
-        blocks = total.reshape(len(total), x.groups, x.column_bands, x.columns // x.groups)
-        self.products[driven] = blocks.swapaxes(1, 2).reshape(len(total), x.column_bands, x.columns)
-        self.latched.fill(0)
+        chosen: list[int] | slice = sorted(driven)
+        if chosen == list(range(x.count)):
+            chosen = slice(None)
+        cells = self.cells[chosen]
+
+        def fire() -> None:
+            rows = self.latched[chosen].reshape(cells.shape[:3])
+            digits = np.moveaxis(digits_of(rows, self.planes, cells.dtype.type), 0, 2)
+            sums = np.matmul(digits, cells).astype(np.int64)  # [n, G, planes, columns]
+            total = np.zeros_like(sums[:, :, 0])
+            for plane, weighted in zip(self.planes, np.moveaxis(sums, 2, 0), strict=True):
+                total += plane.weight * weighted
+            blocks = total.reshape(len(total), x.groups, x.column_bands, x.columns // x.groups)
+            self.products[chosen] = blocks.swapaxes(1, 2).reshape(len(total), x.column_bands, x.columns)
+            self.latched.fill(0)
+
+        return fire

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from isa.program import Array, Instruction, Program
-from runtime.counters import Counters
+from runtime.counters import Counters, Losses
 from runtime.machine import Memory
+
+Fidelity = Literal["exact", "adc", "analog"]
+"""How much of the analog machine a run reproduces (docs/fidelity.md)."""
 
 Trace = Callable[[int, str, Instruction, tuple[str, ...], "Array | None"], None]
 """Called after each executed instruction: clock cycle (of the start of its window), layer name,
@@ -22,6 +25,7 @@ class Execution:
     counters: tuple[tuple[str, Counters], ...]
     notes: tuple[str, ...] = ()
     host_seconds: Mapping[str, float] = field(default_factory=dict)  # by layer, where a host ran
+    losses: tuple[Losses, ...] = ()  # by layer; empty in `exact`
 
 
 class Engine(Protocol):

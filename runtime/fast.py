@@ -17,7 +17,7 @@ import numpy as np
 
 from isa.program import Array, Buffer, Loop, Program
 from runtime.count import count
-from runtime.engine import Execution
+from runtime.engine import Execution, Fidelity
 from runtime.evaluate import Evaluator, evaluator
 from runtime.gather import Iterations, Rows, Sources
 from runtime.machine import Memory
@@ -37,22 +37,29 @@ CLASS_LIMIT = 1 << 12
 class FastEngine:
     """See the head of this file, and `runtime.engine.Engine`."""
 
-    def __init__(self, program: Program, *, observe: bool = False) -> None:
+    def __init__(self, program: Program, *, observe: bool = False, fidelity: Fidelity = "exact") -> None:
         self.program = program
+        self.fidelity = fidelity
         self.counters = tuple(count(program))
-        self.step = StepEngine(program, observe=observe)
+        self.step = StepEngine(program, observe=observe, fidelity=fidelity)
         notes: list[str] = []
         self.plans: list[list[tuple[int, Nest | None]]] = []
         for layer in program.layers:
-            plans, reason = _plan_layer(program, layer.body, observe)
+            if fidelity == "exact":
+                plans, reason = _plan_layer(program, layer.body, observe)
+            else:
+                plans, reason = [(number, None) for number in range(len(layer.body))], None
             self.plans.append(plans)
             if reason:
                 notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
+        if fidelity != "exact":
+            notes.append(f"{fidelity} runs on the step engine")
         self.execution = Execution(self.counters, tuple(notes))
         self._bound: Memory | None = None
 
     def execute(self, memory: Memory) -> Execution:
         """Run every layer on `memory`, in place."""
+        losses = []
         for layer, plans in enumerate(self.plans):
             sources = Sources(memory.codes)
             for node, plan in plans:
@@ -64,7 +71,9 @@ class FastEngine:
                     self.step.bind(memory)
                     self._bound = memory
                 self.step.execute_node(layer, node)
-        return replace(self.execution, host_seconds=self.step.hosts.take_seconds())
+            losses.append(self.step.take_losses())
+        converted = tuple(losses) if self.fidelity != "exact" else ()
+        return replace(self.execution, host_seconds=self.step.hosts.take_seconds(), losses=converted)
 
 
 def _plan_layer(

@@ -35,6 +35,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--fidelity",
         choices=("exact", "adc", "analog"),
         default="exact",
-        help="default: %(default)s (adc and analog come with a later release)",
+        help="what an ADC does to a sum: exact nothing, adc rounds and saturates; analog comes with a "
+        "later release (default: %(default)s)",
     )
     parser.add_argument("--seed", metavar="N", type=seed, default=0, help="of the noise to come (default: 0)")

@@ -56,6 +56,12 @@ HOSTS = (
 )
 """More columns of it, for programs that call the host."""
 
+LOSSES = (
+    Column("saturated", "saturated", "human"),
+    Column("rounded", "rounded", "human"),
+)
+"""More columns of it, for runs whose conversions lose something."""
+
 
 def table(rows: Sequence[Mapping[str, Cell]], columns: Sequence[Column] = COUNTERS) -> str:
     """A heading, a rule and one line per row; numbers flush right, nothing for None is `-`."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from isa.program import Array, Program
-from runtime.counters import Counters, total
+from runtime.counters import Counters, Losses, total
 from runtime.doors import check_inputs, enter, leave, outer_name
-from runtime.engine import Engine, Trace
+from runtime.engine import Engine, Fidelity, Trace
 from runtime.errors import InputError
 from runtime.machine import Memory
 
 EngineName = Literal["fast", "step"]
-FIDELITIES = ("exact", "adc", "analog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,7 @@ class Result:
     accumulators  buffer name -> int64 values before requantisation (with observe=True)
     notes         what the engine had to say, e.g. loop nests that `fast` handed to `step`
     host_seconds  layer name -> measured seconds of its host part, outside of the clock
+    losses        what conversions lost, per layer in order; empty in `exact`
     """
 
     outputs: dict[str, Array]
@@ -39,6 +39,7 @@ class Result:
     accumulators: dict[str, Array] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     host_seconds: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[Losses, ...] = ()
 
 
 class Loaded:
@@ -55,7 +56,6 @@ class Loaded:
         seed: int = 0,
         verify: bool = True,
     ) -> None:
-        check_fidelity(fidelity)
         if verify:
             from isa import verify as verify_program
 
@@ -64,7 +64,7 @@ class Loaded:
         self.seed = seed
         self._observe = observe
         self._memory = Memory.of(program, observe=observe)
-        self._engine = make_engine(program, engine, observe, trace)
+        self._engine = make_engine(program, engine, observe, trace, check_fidelity(fidelity))
 
     def run(self, inputs: Mapping[str, Any], *, buffers: bool = True) -> Result:
         """Run once.  `inputs` maps ONNX input names to float arrays in ONNX shape.
@@ -89,15 +89,18 @@ class Loaded:
             accumulators={name: a.copy() for name, a in memory.accumulators.items()},
             notes=execution.notes,
             host_seconds=execution.host_seconds,
+            losses=execution.losses,
         )
 
 
-def make_engine(program: Program, name: str, observe: bool, trace: Trace | None) -> Engine:
+def make_engine(
+    program: Program, name: str, observe: bool, trace: Trace | None, fidelity: Fidelity = "exact"
+) -> Engine:
     """The engine named `name`.  Raises InputError for a name that is none."""
     if name == "step":
         from runtime.step import StepEngine
 
-        return StepEngine(program, observe=observe, trace=trace)
+        return StepEngine(program, observe=observe, trace=trace, fidelity=fidelity)
     if name == "fast":
         if trace is not None:
             raise InputError(
@@ -107,21 +110,24 @@ def make_engine(program: Program, name: str, observe: bool, trace: Trace | None)
             )
         from runtime.fast import FastEngine
 
-        engine: Engine = FastEngine(program, observe=observe)
+        engine: Engine = FastEngine(program, observe=observe, fidelity=fidelity)
         return engine
     raise InputError(f'there is no engine "{name}"', place="--engine", hint="fast or step")
 
 
-def check_fidelity(fidelity: str) -> None:
-    """Raise InputError for a fidelity that is unknown or not there yet."""
-    if fidelity not in FIDELITIES:
-        raise InputError(f'there is no fidelity "{fidelity}"', place="--fidelity", hint=", ".join(FIDELITIES))
-    if fidelity != "exact":
-        raise InputError(
-            f'fidelity "{fidelity}" comes with a later release',
-            place="--fidelity",
-            hint='"exact" has ideal converters',
-        )
+def check_fidelity(fidelity: str) -> Fidelity:
+    """The fidelity of that name.  Raises InputError where it is unknown or not there yet."""
+    for known in get_args(Fidelity):
+        if fidelity == known != "analog":
+            return cast(Fidelity, known)
+    if fidelity not in get_args(Fidelity):
+        hint = ", ".join(get_args(Fidelity))
+        raise InputError(f'there is no fidelity "{fidelity}"', place="--fidelity", hint=hint)
+    raise InputError(
+        f'fidelity "{fidelity}" comes with a later release',
+        place="--fidelity",
+        hint='"adc" rounds and saturates, without noise',
+    )
 
 
 def load(program: Program, engine: EngineName = "fast", **options: Any) -> Loaded:

@@ -54,10 +54,11 @@ from isa.program import (
 )
 from runtime.address import Locate, LoopVariable, is_inserted, locator
 from runtime.clock import DRIVER, UNITS, Clock
-from runtime.counters import Counters
+from runtime.converted import ConvertedGroup
+from runtime.counters import Counters, Losses
 from runtime.crossbar import Group
 from runtime.doors import onnx_order, onnx_shape
-from runtime.engine import Execution, Trace
+from runtime.engine import Execution, Fidelity, Trace
 from runtime.hosts import Hosts
 from runtime.machine import Memory
 from runtime.tracing import traced
@@ -70,13 +71,22 @@ Place = int
 class StepEngine:
     """See the head of this file, and `runtime.engine.Engine`."""
 
-    def __init__(self, program: Program, *, observe: bool = False, trace: Trace | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        *,
+        observe: bool = False,
+        trace: Trace | None = None,
+        fidelity: Fidelity = "exact",
+    ) -> None:
         self.program = program
         self.observe = observe
         self.trace = trace
         self.sizes = instruction_sizes(program)
+        self.converts = fidelity != "exact"
+        kind = ConvertedGroup if self.converts else Group
         self.groups = {
-            name: Group(x, program.target, program.constant(x.data)) for name, x in program.crossbars.items()
+            name: kind(x, program.target, program.constant(x.data)) for name, x in program.crossbars.items()
         }
         self.clock = Clock(program.target)
         self.hosts = Hosts(program)
@@ -95,8 +105,15 @@ class StepEngine:
     def execute(self, memory: Memory) -> Execution:
         """Run every layer, in order."""
         self.bind(memory)
-        counters = tuple((layer.name, layer.execute()) for layer in self._layers)
-        return Execution(counters, host_seconds=self.hosts.take_seconds())
+        counters, losses = [], []
+        for layer in self._layers:
+            counters.append((layer.name, layer.execute()))
+            losses.append(self.take_losses())
+        return Execution(
+            tuple(counters),
+            host_seconds=self.hosts.take_seconds(),
+            losses=tuple(losses) if self.converts else (),
+        )
 
     def execute_layer(self, layer: int) -> Counters:
         """Run one layer on the bound memory; gives what it counted."""
@@ -105,6 +122,10 @@ class StepEngine:
     def execute_node(self, layer: int, node: int) -> None:
         """Run one top-level node of a layer on the bound memory."""
         self._layers[layer].steps[node]()
+
+    def take_losses(self) -> Losses:
+        """What conversions lost since the last call."""
+        return sum((group.take_losses() for group in self.groups.values()), Losses())
 
     def register(self, number: int) -> Array:
         """The int64 vector in register `number`."""
@@ -143,7 +164,7 @@ class CompiledLayer:
         self.tally: list[int] = []
         self.counted: list[dict[str, int]] = []  # what one tick of each tally slot counts
         self.origins: dict[Place, Place] = {}  # quantised register -> what the quant's source was
-        self.driven: dict[str, list[int]] = {}  # crossbar -> sub-crossbars driven since its fire
+        self.driven: dict[str, dict[int, list[int]]] = {}  # crossbar -> its row bands driven since its fire
         self.loops: dict[str, LoopVariable] = {}  # around the instruction being compiled
         self.result: Place | None = None  # register the instruction being compiled writes
         self.sizes = Sizes()
@@ -277,9 +298,8 @@ class CompiledLayer:
         """
         group = self.engine.groups[matrix.name]
         lines = group.word_lines(matrix.index, matrix.band)
-        driven = self.driven.setdefault(matrix.name, [])
-        if group.flat(matrix.index) not in driven:
-            driven.append(group.flat(matrix.index))
+        driven = self.driven.setdefault(matrix.name, {})
+        driven.setdefault(group.flat(matrix.index), []).append(matrix.band)
         buffer, locate = self.address(source)
         vectors = self.vectors(source).reshape(-1, *lines.shape)
         zero = lines.dtype.type(buffer.zero) if buffer.zero else None
@@ -308,15 +328,13 @@ class CompiledLayer:
 
     def fire(self, matrix: Matrix) -> None:
         """`fire`: one round of the driven sub-crossbars, and the end of a window."""
-        group, clock = self.engine.groups[matrix.name], self.clock
-        driven: list[int] | slice = sorted(self.driven.pop(matrix.name))
-        if driven == list(range(group.crossbar.count)):
-            driven = slice(None)
+        clock = self.clock
+        convert = self.engine.groups[matrix.name].round(self.driven.pop(matrix.name))
         fire_cycles = self.sizes.cycles
         tally, slot, _, _ = self.once()
 
         def run() -> None:
-            group.fire(driven)
+            convert()
             clock.fire(fire_cycles)
             tally[slot] += 1
 

@@ -262,3 +262,20 @@ def test_ctrl_c_is_silent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setattr(cli, "parser", interrupt)
     assert cli.main(["models"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+def test_check_says_how_many_adc_bits_lose_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """128 rows of 2-bit cells sum up to 384, nine bits; ISAAC flips heavy columns and needs eight."""
+    monkeypatch.chdir(tmp_path)
+    for target, enough in (("isaac", True), ("red-65nm", False)):
+        assert cli.main(["compile", "dcgan_face64", "--target", target, "-o", "p.red"]) == 0
+        capsys.readouterr()
+        assert cli.main(["check", "p.red", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["adc_bits"]
+        assert found["target"] == 8
+        assert (found["needed"] <= 8) == enough
+        assert max(found["crossbars"].values()) == found["needed"]
+        assert cli.main(["check", "p.red"]) == 0
+        assert ("adc is exact" in capsys.readouterr().out) == enough

@@ -34,7 +34,7 @@ def targets(draw: st.DrawFn) -> Target:
         rows=draw(st.none() | st.integers(1, 9)),
         columns=draw(st.none() | st.integers(17, 40)),
         cell=draw(st.integers(1, 4)),
-        encoding=draw(st.sampled_from(["differential", "offset"])),
+        encoding=draw(st.sampled_from(["differential", "offset", "flip"])),
         pair=draw(st.sampled_from(["shared", "separate"])),
         dac=draw(st.integers(1, 3)),
     )
@@ -93,7 +93,7 @@ def test_conversions_per_output_value_on_arrays_of_128_rows(name: str) -> None:
         [(_, counters)] = count(program)
         (crossbar,) = program.crossbars.values()
         (output,) = program.outputs
-        assert program.target.encoding == "offset"
+        assert program.target.encoding == "flip"
         values = counters.conversions - counters.activations  # less one reference column per array read
         height, width, channels = output.shape[1:]
         planes, slices = crossbar.input_type.bits, -(-8 // program.target.cell)

@@ -250,7 +250,8 @@ def test_the_json_document_has_the_keys_of_the_design(program, inputs):
     assert list(document["outputs"][0]) == ["name", "shape", "sqnr_db", "max_abs_err", "cosine"]
     assert list(document["layers"][0]) == [
         "name", "kind", "op", "nodes", "tensor", "mapping", "integer_exact", "sqnr_db",
-        "rounds", "cycles", "arrays", "host_s", "energy_j", "latency_s", "energy_aj", "leakage_aj",
+        "rounds", "cycles", "arrays", "host_s", "conversions", "saturated", "rounded",
+        "energy_j", "latency_s", "energy_aj", "leakage_aj",
     ]  # fmt: skip
     totals = ["rounds", "cycles", "latency_s", "energy_j", "arrays", "area_mm2"]
     assert list(document["totals"])[: len(totals)] == totals
@@ -296,3 +297,14 @@ def test_onnx_models_survive_being_compared(program, inputs):
     diff(model, program, inputs)
     assert model.SerializeToString() == before
     assert isinstance(model, onnx.ModelProto)
+
+
+def test_in_adc_a_layer_must_be_exact_unless_its_conversions_lost_something(inputs):
+    lossless = diff(generator(), None, inputs, fidelity="adc", target="isaac")
+    assert lossless.passed
+    assert all(layer.integer_exact and not layer.saturated for layer in lossless.layers if layer.conversions)
+    program = redc.compile(generator(), shapes={"z": SHAPE}, calibrate=inputs, target="isaac")
+    program = dataclasses.replace(program, target=dataclasses.replace(program.target, adc=2))
+    lossy = diff(generator(), program, inputs, fidelity="adc")
+    assert lossy.passed
+    assert any(layer.saturated and layer.integer_exact is False for layer in lossy.layers)
