@@ -108,15 +108,15 @@ class ConvertedGroup(Group):
         total = np.zeros(len(columns.chosen), np.int64)
         for plane, digit in zip(self.steps, digits, strict=True):
             sums = np.matmul(digit.astype(columns.sums.dtype), columns.sums).astype(np.int64)
-            values = self.converted(sums, plane)
+            values = self.converted(sums, plane, self.target.lsb)
             reference = None
             if self.target.encoding != "differential":
-                reference = int(self.converted(np.array([digit.sum()]), plane)[0])
+                reference = int(self.converted(np.array([digit.sum()]), plane, 1)[0])
             total += plane.weight * self.merged(values, reference, columns.flipped)
         return total
 
-    def converted(self, sums: Array, plane: Plane) -> Array:
-        values, losses = convert(sums, self.target.lsb, *code_range(self.target, plane))
+    def converted(self, sums: Array, plane: Plane, lsb: int) -> Array:
+        values, losses = convert(sums, lsb, *code_range(self.target, plane))
         self.losses += losses
         return values
 

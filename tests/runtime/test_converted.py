@@ -111,14 +111,14 @@ def plainly(crossbar: Crossbar, target: Target, weights: Array, lines: Array) ->
     offset = (1 << bits - 1) if crossbar.weight_type.signed else 0
     found = np.zeros((count, groups, columns), np.int64)
 
-    def adc(total: int, signed: bool) -> int:
-        code, left = divmod(total, target.lsb)
-        if 2 * left > target.lsb or (2 * left == target.lsb and code % 2):
+    def adc(total: int, signed: bool, lsb: int = target.lsb) -> int:
+        code, left = divmod(total, lsb)
+        if 2 * left > lsb or (2 * left == lsb and code % 2):
             code += 1
         low, high = (
             (-(2 ** (target.adc - 1)), 2 ** (target.adc - 1) - 1) if signed else (0, 2**target.adc - 1)
         )
-        return target.lsb * min(max(code, low), high)
+        return lsb * min(max(code, low), high)
 
     step = min(target.dac, crossbar.input_type.bits)
     for s in range(count):
@@ -142,7 +142,7 @@ def plainly(crossbar: Crossbar, target: Target, weights: Array, lines: Array) ->
                             worth = 1 << step * plane
                             if last and crossbar.input_type.signed and left == 1:
                                 worth = -worth
-                            reference = adc(sum(digits), both)
+                            reference = adc(sum(digits), both, lsb=1)
                             merged = 0
                             for k in range(g.slices):
 
