@@ -139,7 +139,8 @@ def observe(
     runs = min((len(samples[name]) // batch for name, batch in batches.items()), default=1)
     at_once = min(runs, max(1, RUN // max(batches.values(), default=1))) if open_axis else 1
     session = exposed_session(model, names, any_size=pieces > 1, title=title)
-    kept = [name for name in names if name in {o.name for o in session.get_outputs()}]
+    exposed = {o.name for o in session.get_outputs()}
+    kept = [name for name in names if name in exposed]
     ranges: dict[str, Range] = {}
 
     def look(name: str, value: Array, count: int) -> Range:

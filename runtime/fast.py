@@ -44,9 +44,10 @@ class FastEngine:
         self.step = StepEngine(program, observe=observe, fidelity=fidelity)
         notes: list[str] = []
         self.plans: list[list[tuple[int, Nest | None]]] = []
+        watched = frozenset(observed_buffers(program)) if observe else frozenset()
         for layer in program.layers:
             if fidelity == "exact":
-                plans, reason = _plan_layer(program, layer.body, observe)
+                plans, reason = _plan_layer(program, layer.body, watched)
             else:
                 plans, reason = [(number, None) for number in range(len(layer.body))], None
             self.plans.append(plans)
@@ -77,7 +78,7 @@ class FastEngine:
 
 
 def _plan_layer(
-    program: Program, body: Sequence[object], observe: bool
+    program: Program, body: Sequence[object], watched: frozenset[str]
 ) -> tuple[list[tuple[int, Nest | None]], str | None]:
     """A plan per node of a layer's body (None: step executes it), and why any nest has none."""
     plain = {"clear", "reshape", "host"}
@@ -97,7 +98,7 @@ def _plan_layer(
             why = blocks
             plans.append((number, None))
         else:
-            plans.append((number, Nest(program, blocks, observe)))
+            plans.append((number, Nest(program, blocks, watched)))
     return plans, why
 
 
@@ -128,9 +129,9 @@ class Batch:
 class Nest:
     """One planned loop nest."""
 
-    def __init__(self, program: Program, blocks: Sequence[Block], observe: bool) -> None:
+    def __init__(self, program: Program, blocks: Sequence[Block], watched: frozenset[str]) -> None:
+        """`watched` are the buffers whose accumulators are recorded."""
         batches: dict[Seat, list[Batch]] = {}
-        watched = set(observed_buffers(program)) if observe else set()
         for block in blocks:
             for key, batch in _batches(program, block):
                 batches.setdefault(key, []).append(batch)

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from isa.program import Array, Buffer, BufferRef, Program
+from isa.program import Array, Buffer, BufferRef, Program, walk
 from runtime.doors import enter, leave, onnx_shape
 from runtime.errors import InputError
 from runtime.machine import Memory
+
+MOST_POOLS = 64
+"""Host parts of a program that have threads of their own."""
 
 
 class Hosts:
@@ -19,6 +22,7 @@ class Hosts:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._parts = sum(i.mnemonic == "host" for layer in program.layers for i in walk(layer.body))
         self._sessions: dict[str, Any] = {}
         self._seconds: dict[str, float] = {}
 
@@ -77,6 +81,10 @@ class Hosts:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4  # what goes wrong is raised: once is enough
             options.add_session_config_entry("session.x64quantprecision", "1")
+            # Thousands of pools that spin would take every core, and minutes to end.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            if self._parts > MOST_POOLS:
+                options.intra_op_num_threads = 1
             try:
                 self._sessions[part] = onnxruntime.InferenceSession(
                     self.program.constant(part).tobytes(),

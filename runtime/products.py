@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -120,18 +121,25 @@ def _unsigned(weights: Array) -> Array:
     return weights.view(np.uint8) ^ np.uint8(128)
 
 
+MOST_POOLS = 256
+"""Sessions alive at once that have threads of their own: a network of 100,000 layers has one each."""
+_pools: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
 def _session(weights: Array, zero: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = os.cpu_count() or 1
+    options.intra_op_num_threads = (os.cpu_count() or 1) if len(_pools) < MOST_POOLS else 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # A pool that spins between runs would take the core that numpy works on.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(
+    session = onnxruntime.InferenceSession(
         matmul_integer(np.ascontiguousarray(weights), zero), options, providers=["CPUExecutionProvider"]
     )
+    _pools.add(session)
+    return session
 
 
 @functools.cache

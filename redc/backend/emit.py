@@ -52,6 +52,7 @@ class _Emitter:
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
         self.target = target
+        self.inputs = frozenset(graph.inputs)
         self.names = unique_words(op.name for op in graph.ops)
         self.buffers = {b.name: b for b in map(self._buffer, self._tensors())}
         self.crossbars: dict[str, Crossbar] = {}
@@ -75,9 +76,9 @@ class _Emitter:
         assert tensor.buffer is not None
         kind: Literal["input", "output", "buffer"] = (
             "input"
-            if tensor.name in self.graph.inputs
+            if tensor.name in self.inputs
             else "output"
-            if tensor.name in self.graph.outputs
+            if self.graph.is_output(tensor.name)
             else "buffer"
         )
         if tensor.raw:

@@ -36,6 +36,7 @@ class Builder:
         self.whole: set[str] = set()
         """Tensors of an integer type.  With given codes their value here is the real one."""
         self._op_names: set[str] = set()
+        self._numbers: dict[str, int] = {}  # of names that were taken, the last one tried
         onnx_names = {name for node in source.nodes for name in (*node.inputs, *node.outputs)}
         self._read = {name for node in source.nodes for name in node.reads}
         self._read |= {value.name for value in source.outputs}
@@ -275,10 +276,11 @@ class Builder:
         self._tensors[tensor.name] = tensor
         self._shapes[tensor.name] = tensor.shape
 
-    @staticmethod
-    def _fresh(name: str, taken: set[str]) -> str:
-        candidate, number = name, 2
+    def _fresh(self, name: str, taken: set[str]) -> str:
+        candidate, number = name, self._numbers.get(name, 1)
         while candidate in taken:
-            candidate, number = f"{name}_{number}", number + 1
+            number += 1
+            candidate = f"{name}_{number}"
+            self._numbers[name] = number
         taken.add(candidate)
         return candidate

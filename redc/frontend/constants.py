@@ -256,6 +256,7 @@ def run_nodes(
     whole = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised
+    options.intra_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(
             whole.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=False

@@ -84,6 +84,7 @@ def check_part(source: Source, nodes: Sequence[Node], reasons: Sequence[Rejected
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1  # it is loaded, not run
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         onnxruntime.InferenceSession(

@@ -338,10 +338,17 @@ class Graph:
     def consumers(self, tensor: str) -> tuple[Op, ...]:
         return tuple(self._readers.get(tensor, ()))
 
+    @cached_property
+    def _outputs(self) -> frozenset[str]:
+        return frozenset(self.outputs)
+
+    def is_output(self, tensor: str) -> bool:
+        return tensor in self._outputs
+
     def feeds_only(self, tensor: str, reader: Op) -> bool:
         """Whether `reader` is all that needs `tensor`: no other operator, no graph output."""
         readers = self.consumers(tensor)
-        return tensor not in self.outputs and len(readers) == 1 and readers[0] is reader
+        return not self.is_output(tensor) and len(readers) == 1 and readers[0] is reader
 
     def network(self) -> nx.DiGraph[str]:
         """Operator names as nodes (attribute `op`), an edge per tensor that links two."""

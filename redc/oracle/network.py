@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,8 @@ class Network:
         graph = model.graph
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
         self._makers = {name: node for node in graph.node for name in node.output if name}
+        self._order = {name: at for at, node in enumerate(graph.node) for name in node.output}
+        self._declared = {value.name: value.type.tensor_type for value in graph.input}
         self._constants: dict[str, Array | None] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         """Shapes of the tensors around reshapes; `chain` needs them where a layer holds one."""
@@ -75,20 +78,19 @@ class Network:
 
     def declared_shape(self, name: str) -> tuple[int | None, ...] | None:
         """The shape the file gives an input, None for each open axis; None if it gives no rank."""
-        for value in self.model.graph.input:
-            if value.name == name and value.type.tensor_type.HasField("shape"):
-                return tuple(
-                    d.dim_value if d.WhichOneof("value") == "dim_value" else None
-                    for d in value.type.tensor_type.shape.dim
-                )
-        return None
+        declared = self._declared.get(name)
+        if declared is None or not declared.HasField("shape"):
+            return None
+        return tuple(
+            d.dim_value if d.WhichOneof("value") == "dim_value" else None for d in declared.shape.dim
+        )
 
     def input_type(self, name: str) -> np.dtype[Any]:
         """The numpy type of an input; float32 where the file leaves it open."""
-        for value in self.model.graph.input:
-            if value.name == name and value.type.tensor_type.elem_type:
-                return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-        return np.dtype(np.float32)
+        declared = self._declared.get(name)
+        if declared is None or not declared.elem_type:
+            return np.dtype(np.float32)
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
 
     def exposing(self, tensors: Iterable[str]) -> onnx.GraphProto:
         """The model's graph with `tensors` as its outputs."""
@@ -108,7 +110,7 @@ class Network:
 
     def knows(self, tensor: str) -> bool:
         """Whether the model has a tensor of this name that is no initializer."""
-        return tensor in self._makers or tensor in self.inputs
+        return tensor in self._makers or (tensor in self._declared and tensor not in self._initializers)
 
     def chain(self, tensor: str) -> Chain:
         """Walk back from `tensor` to the crossbar operator behind it.
@@ -216,6 +218,27 @@ class Network:
             return None
         return made_codes(self, node)
 
+    @cached_property
+    def _variable(self) -> set[str]:
+        """Every tensor that depends on an input, on chance, or on what nothing makes."""
+        readers: dict[str, list[onnx.NodeProto]] = {}
+        pending: list[str] = []
+        for node in self.model.graph.node:
+            for name in filter(None, _reads(node)):
+                readers.setdefault(name, []).append(node)
+            if node.op_type.startswith("Random"):
+                pending += node.output
+        pending += [
+            n for n in (*readers, *self.inputs) if n not in self._makers and n not in self._initializers
+        ]
+        found: set[str] = set()
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending += [made for node in readers.get(name, ()) for made in node.output if made]
+        return found
+
     def _variable_addend(self, node: onnx.NodeProto) -> str | None:
         left, right = str(node.input[0]), str(node.input[1])
         if self.constant(right) is not None and self.constant(left) is None:
@@ -227,6 +250,8 @@ class Network:
     def _find_constant(self, tensor: str) -> Array | None:
         if tensor in self._initializers:
             return numpy_helper.to_array(self._initializers[tensor])
+        if tensor in self._variable:
+            return None
         nodes: dict[str, onnx.NodeProto] = {}
         leaves: dict[str, onnx.TensorProto] = {}
         pending = [tensor]
@@ -235,13 +260,11 @@ class Network:
             if name in self._initializers:
                 leaves[name] = self._initializers[name]
                 continue
-            node = self.maker(name)
-            if node is None or node.op_type.startswith("Random"):
-                return None
+            node = self._makers[name]
             if node.output[0] not in nodes:
                 nodes[node.output[0]] = node
                 pending.extend(part for part in _reads(node) if part)
-        order = [n for n in self.model.graph.node if n.output[0] in nodes]
+        order = sorted(nodes.values(), key=lambda node: self._order[node.output[0]])
         value = onnx.ValueInfoProto(name=tensor)
         graph = onnx.helper.make_graph(order, "constant", [], [value], list(leaves.values()))
         return run_model(self.model, graph, {})[tensor]

@@ -56,7 +56,7 @@ def _joined(
     if not isinstance(maker, CrossbarOp | VectorOp | StencilOp) or not isinstance(op, VectorOp):
         return None
     source, nodes = maker.output, (*maker.nodes, *op.nodes)
-    if source in graph.outputs or len(graph.consumers(source)) > 1 or len(op.inputs) > 1:
+    if graph.is_output(source) or len(graph.consumers(source)) > 1 or len(op.inputs) > 1:
         return None
     if given[source] is None:
         return replace(maker, output=op.output, nodes=nodes) if is_quantiser(op) else None

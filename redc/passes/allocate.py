@@ -26,14 +26,15 @@ def unique_words(texts: Iterable[str]) -> dict[str, str]:
     """Map each text to a distinct identifier that still resembles it."""
     words: dict[str, str] = {}
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     for text in dict.fromkeys(texts):
         word = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")[:40] or "t"
         if word[0].isdigit():
             word = "t" + word
-        candidate, count = word, 1
+        candidate = word
         while candidate in taken:
-            count += 1
-            candidate = f"{word}_{count}"
+            counts[word] = counts.get(word, 1) + 1
+            candidate = f"{word}_{counts[word]}"
         taken.add(candidate)
         words[text] = candidate
     return words

@@ -12,13 +12,15 @@ from redc.ir.graph import F64, Activation, Graph, Op, VectorOp
 
 Function = Callable[[F64], F64]
 
+MOST = 64
+"""Operators in one function: a longer chain is cut into several."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scalar:
-    """A tensor as a function of another of its shape, and the operators that make it so."""
+    """A tensor as a function of another of its shape: the operators that make it so, in order."""
 
     root: str
-    function: Function
     ops: tuple[VectorOp, ...]
 
 
@@ -28,7 +30,7 @@ def compose_functions(graph: Graph) -> Graph:
     x * clip(x + 3, 0, 6) / 6 is one function of x however many nodes write it, and rounds once.
     What is read elsewhere, or is a graph output, is made from the same tensor by a function of
     its own.  Codes that the model gives are kept: nothing is composed across them.
-    Post: no such operator reads another that feeds nothing else.
+    Post: no such operator reads another that feeds nothing else, unless it makes one of MOST.
     """
     known: dict[str, Scalar] = {}
     for op in graph.ops:
@@ -59,27 +61,34 @@ def _scalar(graph: Graph, op: Op, known: dict[str, Scalar]) -> Scalar | None:
     inputs = [graph.tensors[name] for name in op.inputs]
     if any((x.shape, x.axis) != (out.shape, out.axis) for x in inputs):
         return None
-    own = {name: Scalar(name, lambda x: x, ()) for name in op.inputs}
+    own = {name: Scalar(name, ()) for name in op.inputs}
     composed = {name: known[name] for name in op.inputs if name in known}
     composed = {name: s for name, s in composed.items() if graph.tensors[name].given is None}
     for sources in (own | composed, own):
         if len({s.root for s in sources.values()}) == 1:
-            terms = tuple(sources[name].function for name in op.inputs)
             before = dict.fromkeys(o for name in op.inputs for o in sources[name].ops)
-            return Scalar(sources[op.inputs[0]].root, _composed(op, terms), (*before, op))
+            if len(before) < MOST:
+                return Scalar(sources[op.inputs[0]].root, (*before, op))
     return None
 
 
-def _composed(op: VectorOp, terms: tuple[Function, ...]) -> Function:
-    combine = {"sum": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[op.combine]
-    factors, bias = [float(f.reshape(())) for f in op.factors], float(op.bias.reshape(()))
-    end = _end(op.activation)
+def _composed(scalar: Scalar) -> Function:
+    """What the operators make of a value, each computed once."""
 
     def function(x: F64) -> F64:
-        values = [factor * term(x) for factor, term in zip(factors, terms, strict=True)]
-        return end(functools.reduce(combine, values) + bias)
+        values = {scalar.root: x}
+        for op in scalar.ops:
+            values[op.output] = _value(op, [values[name] for name in op.inputs])
+        return values[scalar.ops[-1].output]
 
     return function
+
+
+def _value(op: VectorOp, terms: list[F64]) -> F64:
+    combine = {"sum": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[op.combine]
+    scaled = [float(factor.reshape(())) * term for factor, term in zip(op.factors, terms, strict=True)]
+    value: F64 = functools.reduce(combine, scaled) + float(op.bias.reshape(()))
+    return _end(op.activation)(value)
 
 
 def _end(activation: Activation | None) -> Function:
@@ -100,7 +109,7 @@ def _end(activation: Activation | None) -> Function:
 
 def _needed(graph: Graph, op: VectorOp, known: dict[str, Scalar]) -> bool:
     """Whether anything still reads what `op` makes, once its readers are made from its root."""
-    if op.output in graph.outputs or graph.tensors[op.output].given is not None:
+    if graph.is_output(op.output) or graph.tensors[op.output].given is not None:
         return True
     return any(
         reader.outputs[0] not in known or op not in known[reader.outputs[0]].ops
@@ -117,6 +126,6 @@ def _function(op: VectorOp, scalar: Scalar) -> VectorOp:
         bias=np.zeros(()),
         combine="sum",
         normalisation=None,
-        activation=Activation("function", function=scalar.function),
+        activation=Activation("function", function=_composed(scalar)),
         nodes=tuple(nodes),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from redc.ir.graph import Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
@@ -16,66 +15,98 @@ def remove_identities(graph: Graph) -> Graph:
     that links a graph input or a graph output to another graph output: both names are needed.
     Post: no identity that could go, no reshape whose only reader is a reshape.
     """
-    step: Graph | None = graph
-    while step is not None:
-        graph, step = step, _without_one(step) or _joined(step)
+    while any(isinstance(op, ReshapeOp) for op in graph.ops):
+        rewrite = _Rewrite(graph)
+        if not rewrite.run():
+            break
+        graph = rewrite.graph()
     return graph
 
 
-def _joined(graph: Graph) -> Graph | None:
-    """One pair of reshapes, the first of which feeds only the second, made one; or None."""
-    for second in graph.ops:
-        if not isinstance(second, ReshapeOp):
-            continue
-        first = graph.producer(second.input)
-        if not isinstance(first, ReshapeOp):
-            continue
-        if graph.feeds_only(first.output, second):
-            known = first if second.op == "Relayout" else second  # the model's own operator
-            nodes = (*first.nodes, *second.nodes)
-            joined = replace(known, input=first.input, output=second.output, nodes=nodes)
-            return _rewritten(graph, {second.name: joined}, {first.name}, {first.output})
-    return None
+class _Rewrite:
+    """One walk over the operators, each known by its position; linear in what they read."""
 
+    def __init__(self, graph: Graph) -> None:
+        self.before = graph
+        self.ops: list[Op | None] = list(graph.ops)
+        self.nodes: list[list[str]] = [list(op.nodes) for op in graph.ops]
+        self.makers = {name: at for at, op in enumerate(graph.ops) for name in op.outputs}
+        self.readers: dict[str, dict[int, None]] = {}
+        for at, op in enumerate(graph.ops):
+            for name in op.inputs:
+                self.readers.setdefault(name, {})[at] = None
+        self.gone: set[str] = set()
 
-def _without_one(graph: Graph) -> Graph | None:
-    """One identity removed; or None."""
-    for op in graph.ops:
-        if not isinstance(op, ReshapeOp):
-            continue
-        original, copy = graph.tensors[op.input], graph.tensors[op.output]
+    def run(self) -> bool:
+        """Whether anything changed."""
+        for at, op in enumerate(self.ops):
+            if isinstance(op, ReshapeOp) and not self._remove(at, op):
+                joined = self._join(at, op)
+                if joined is not None:
+                    self._remove(at, joined)
+        return bool(self.gone)
+
+    def graph(self) -> Graph:
+        ops = []
+        for op, nodes in zip(self.ops, self.nodes, strict=True):
+            if op is not None:
+                ops.append(op if len(op.nodes) == len(nodes) else replace(op, nodes=tuple(nodes)))
+        tensors = {name: t for name, t in self.before.tensors.items() if name not in self.gone}
+        return replace(self.before, ops=tuple(ops), tensors=tensors)
+
+    def _remove(self, at: int, op: ReshapeOp) -> bool:
+        """Remove an identity, if it is one that can go."""
+        original, copy = (self.before.tensors[name] for name in (op.input, op.output))
         if (original.shape, original.axis) != (copy.shape, copy.axis):
-            continue
-        maker = graph.producer(op.input)
-        if op.output not in graph.outputs:
+            return False
+        maker = self.makers.get(op.input)
+        if not self.before.is_output(op.output):
             kept, dropped = op.input, op.output
-        elif maker is not None and op.input not in graph.outputs and not isinstance(maker, HostOp):
+        elif maker is not None and not self.before.is_output(op.input) and self._renames(maker):
             kept, dropped = op.output, op.input
+            made = self.ops[maker]
+            assert made is not None
+            assert not isinstance(made, HostOp)
+            self.ops[maker] = replace(made, output=kept)
+            self.makers[kept] = maker
         else:
-            continue
-        changed = {o.name: _reading(o, dropped, kept) for o in graph.ops if dropped in o.inputs}
+            return False
+        self.ops[at] = None
+        self.readers[op.input].pop(at)
+        for reader in self.readers.pop(dropped, {}):
+            self.ops[reader] = _reading(self.ops[reader], dropped, kept)
+            self.readers.setdefault(kept, {})[reader] = None
         if maker is not None:
-            nodes = (*maker.nodes, *op.nodes)
-            known = changed.get(maker.name, maker)
-            changed[maker.name] = (
-                replace(known, nodes=nodes)
-                if isinstance(known, HostOp)
-                else replace(known, output=kept, nodes=nodes)
-            )
-        return _rewritten(graph, changed, {op.name}, {dropped})
-    return None
+            self.nodes[maker] += self.nodes[at]
+        self.gone.add(dropped)
+        return True
+
+    def _renames(self, maker: int) -> bool:
+        """A host part's outputs keep their names."""
+        return not isinstance(self.ops[maker], HostOp)
+
+    def _join(self, at: int, second: ReshapeOp) -> ReshapeOp | None:
+        """Make one of `second` and the reshape that feeds nothing else, if there is one."""
+        maker = self.makers.get(second.input)
+        first = self.ops[maker] if maker is not None else None
+        if maker is None or not isinstance(first, ReshapeOp) or self.before.is_output(first.output):
+            return None
+        if len(self.readers[first.output]) != 1:
+            return None
+        known = first if second.op == "Relayout" else second  # the model's own operator
+        joined = replace(known, input=first.input, output=second.output)
+        self.ops[maker], self.ops[at] = None, joined
+        self.nodes[maker] += self.nodes[at]
+        self.nodes[at] = self.nodes[maker]
+        self.readers[first.input].pop(maker)
+        self.readers[first.input][at] = None
+        self.gone.add(first.output)
+        return joined
 
 
-def _reading(op: Op, old: str, new: str) -> Op:
+def _reading(op: Op | None, old: str, new: str) -> Op:
     """`op` with input `new` in place of `old`."""
+    assert op is not None
     if isinstance(op, VectorOp | StencilOp | HostOp):
         return replace(op, inputs=tuple(new if name == old else name for name in op.inputs))
     return replace(op, input=new)
-
-
-def _rewritten(graph: Graph, changed: dict[str, Op], ops: Iterable[str], tensors: Iterable[str]) -> Graph:
-    kept = tuple(changed.get(op.name, op) for op in graph.ops if op.name not in set(ops))
-    names = set(tensors)
-    return replace(
-        graph, ops=kept, tensors={name: t for name, t in graph.tensors.items() if name not in names}
-    )

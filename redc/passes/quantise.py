@@ -150,7 +150,7 @@ def _ranges(graph: Graph, given: Mapping[str, Codes], context: Context) -> dict[
 def _joined(graph: Graph, tensor: str) -> str:
     """The tensor whose codes `tensor` takes: the Concat's that it feeds alone, or its own."""
     readers = graph.consumers(tensor)
-    if len(readers) == 1 and tensor not in graph.outputs:
+    if len(readers) == 1 and not graph.is_output(tensor):
         reader = readers[0]
         if isinstance(reader, StencilOp) and reader.moves and len(set(reader.inputs)) > 1:
             return reader.output
