@@ -266,16 +266,15 @@ def exposed_session(
 
     With `any_size` the inputs' spatial axes are left open.  `title` names the model in errors.
     """
-    import onnx as onnx_
     import onnxruntime
 
-    wider = onnx_.ModelProto()
-    wider.CopyFrom(model)
-    have = {output.name for output in wider.graph.output}
-    made = {name for node in wider.graph.node for name in node.output}
-    for name in tensors:
-        if name in made and name not in have:
-            wider.graph.output.append(onnx_.ValueInfoProto(name=name))
+    from redc.sessions import exposing, make_session
+
+    made = {name for node in model.graph.node for name in node.output}
+    own = [output.name for output in model.graph.output]
+    wider, large = exposing(
+        model, model.graph, list(dict.fromkeys([*own, *(name for name in tensors if name in made)]))
+    )
     if any_size:
         del wider.graph.value_info[:]
         for value in wider.graph.output:
@@ -287,8 +286,7 @@ def exposed_session(
     options.log_severity_level = 4  # what goes wrong is raised: once is enough
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        # enable_fallback: it would try again, and say so on standard output
-        return onnxruntime.InferenceSession(wider.SerializeToString(), options, enable_fallback=False)
+        return make_session(wider, large, options)
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserError(
             f"onnxruntime refuses the model: {error}",

@@ -304,7 +304,7 @@ def _float_run(network: Network, program: Program, inputs: Mapping[str, Array]) 
     made = [name for name in wanted if network.maker(name) is not None]
     feeds = {name: np.asarray(value, network.input_type(name)) for name, value in inputs.items()}
     values: dict[str, Array] = dict(feeds)
-    values.update(run_model(network.model, network.exposing(made), feeds))
+    values.update(run_model(network.model, network.model.graph, feeds, made))
     network.shapes.update((name, value.shape) for name, value in values.items())
     codes = {name: network.codes(name) for name in values}
     return {n: real(value, given) if (given := codes[n]) else value for n, value in values.items()}

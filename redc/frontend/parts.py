@@ -14,6 +14,7 @@ from redc.frontend.elements import ELEMENTS
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.rejected import Rejected
 from redc.ir.graph import Tensor
+from redc.sessions import exposing, make_session
 
 MOST_ERRORS = 20
 
@@ -139,7 +140,7 @@ def measured(
         real = dtype.kind == "f"
         feeds[name] = (rng.standard_normal(shape) if real else rng.integers(0, 2, shape)).astype(dtype)
     try:
-        session = onnxruntime.InferenceSession(source.model.SerializeToString(), options)
+        session = make_session(*exposing(source.model, source.model.graph), options)
         values = session.run(list(names), feeds)
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserErrors(_refused(source, nodes, reasons, str(error))) from error

@@ -5,7 +5,7 @@ Nothing here is shared with the compiler's importer: a mistake in one must not h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 
 from redc.oracle.given import Given, made_codes, weight_input
+from redc.sessions import exposing, make_session
 
 Array = npt.NDArray[Any]
 
@@ -67,6 +68,7 @@ class Network:
         self._order = {name: at for at, node in enumerate(graph.node) for name in node.output}
         self._declared = {value.name: value.type.tensor_type for value in graph.input}
         self._constants: dict[str, Array | None] = {}
+        self._shaped: dict[str, onnx.NodeProto | None] = {}  # what makes a tensor, reshapes left out
         self.shapes: dict[str, tuple[int, ...]] = {}
         """Shapes of the tensors around reshapes; `chain` needs them where a layer holds one."""
         self.inputs = tuple(v.name for v in graph.input if v.name not in self._initializers)
@@ -91,16 +93,6 @@ class Network:
         if declared is None or not declared.elem_type:
             return np.dtype(np.float32)
         return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
-
-    def exposing(self, tensors: Iterable[str]) -> onnx.GraphProto:
-        """The model's graph with `tensors` as its outputs."""
-        graph = onnx.GraphProto()
-        graph.CopyFrom(self.model.graph)
-        declared = {value.name: value for value in self.model.graph.output}
-        del graph.output[:]
-        for name in tensors:
-            graph.output.append(declared.get(name, onnx.ValueInfoProto(name=name)))
-        return graph
 
     def constant(self, tensor: str) -> Array | None:
         """The value of `tensor` where it depends on no input, else None."""
@@ -211,9 +203,16 @@ class Network:
 
     def codes(self, tensor: str) -> Given | None:
         """The codes of `tensor` where it is one of integers that stand for real numbers."""
-        node = self.maker(tensor)
-        while node is not None and node.op_type in RESHAPES:
-            node = self.maker(node.input[0])
+        passed: list[str] = []
+        while tensor not in self._shaped:
+            node = self.maker(tensor)
+            passed.append(tensor)
+            if node is None or node.op_type not in RESHAPES:
+                self._shaped[tensor] = node
+            else:
+                tensor = node.input[0]
+        node = self._shaped[tensor]
+        self._shaped.update(dict.fromkeys(passed, node))
         if node is None or node.op_type == "DequantizeLinear":
             return None
         return made_codes(self, node)
@@ -270,25 +269,28 @@ class Network:
         return run_model(self.model, graph, {})[tensor]
 
 
-def run_model(model: onnx.ModelProto, graph: onnx.GraphProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Run `graph`, of `model`'s versions and functions, with onnxruntime on the CPU."""
-    whole = onnx.ModelProto()
-    whole.ir_version = model.ir_version
-    whole.opset_import.extend(model.opset_import)
-    whole.functions.extend(model.functions)
-    whole.graph.CopyFrom(graph)
+def run_model(
+    model: onnx.ModelProto,
+    graph: onnx.GraphProto,
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str] | None = None,
+) -> dict[str, Array]:
+    """Run `graph`, of `model`'s versions and functions, with onnxruntime on the CPU.
+
+    `outputs` are the tensors to give; without them, the graph's own outputs.
+    """
+    light, large = exposing(model, graph, outputs)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised: once is enough
     options.add_session_config_entry("session.x64quantprecision", "1")
-    content = whole.SerializeToString()
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = make_session(light, large, options)
     except NotImplemented_:
         # With that option its layout optimiser makes an NHWC QLinearConv of signed inputs and unsigned
         # weights, for which it has no kernel.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = [value.name for value in graph.output]
+        session = make_session(light, large, options)
+    names = [value.name for value in light.graph.output]
     return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 

@@ -98,12 +98,12 @@ def session(model: onnx.ModelProto):
 
 def corrected(compiled: Compiled, model: onnx.ModelProto, feeds: Feeds) -> Compiled:
     """Every layer's bias less its mean error per channel, in the order of the layers."""
-    graph, program, network = compiled.graph, compiled.program, Network(model)
+    graph, program = compiled.graph, compiled.program
     words = unique_words(op.name for op in graph.ops)
     made = {name: node for node in model.graph.node for name in node.output}
     layers = [op for op in graph.ops if isinstance(op, CrossbarOp)]
     before = {op.output: made[op.output].input[0] if op.activation else op.output for op in layers}
-    values = run_model(model, network.exposing(list(before.values())), feeds)
+    values = run_model(model, model.graph, feeds, list(before.values()))
     for op in layers:
         tensor, word = graph.tensors[op.output], f"{words[op.name]}.bias"
         if word not in program.data or op.requantise is None or op.requantise.table is not None:
