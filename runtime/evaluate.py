@@ -16,6 +16,7 @@ from isa.instructions import INSTRUCTIONS
 from isa.program import Array, Program
 from runtime.gather import Gather, Iterations, Sources
 from runtime.products import Operand
+from runtime.rounds import Differences, Rounds
 from runtime.stacked import stack
 from runtime.symbols import Apply, Combine, Expression, Linear, Load
 
@@ -36,20 +37,27 @@ class Evaluator(Protocol):
 
 
 def evaluator(
-    program: Program, iterations: Iterations, values: Sequence[Expression], length: int
+    program: Program,
+    iterations: Iterations,
+    values: Sequence[Expression],
+    length: int,
+    rounds: Sequence[Rounds] = (),
 ) -> Evaluator:
-    """Evaluate expressions of one shape (`symbols.shape_of`) side by side, each `length` long."""
+    """Evaluate expressions of one shape (`symbols.shape_of`) side by side, each `length` long.
+
+    `rounds` are the fires of the nest, where conversions may change their products.
+    """
     first = values[0]
     if isinstance(first, Load):
         return _Load(program, iterations, first, len(values))
     if isinstance(first, Apply):
         arguments = [v.argument for v in values if isinstance(v, Apply)]
-        inner = evaluator(program, iterations, arguments, length)
+        inner = evaluator(program, iterations, arguments, length, rounds)
         return _apply(program, first, inner, len(values))
     if isinstance(first, Combine):
         combined = [v for v in values if isinstance(v, Combine)]
-        return _Combine(program, iterations, combined, length)
-    return _Linear(program, iterations, [v for v in values if isinstance(v, Linear)], length)
+        return _Combine(program, iterations, combined, length, rounds)
+    return _Linear(program, iterations, [v for v in values if isinstance(v, Linear)], length, rounds)
 
 
 def _tiled(constant: Array, times: int) -> Array:
@@ -144,13 +152,18 @@ class _Combine:
     """max, min or mul of several values (and constants): the instruction's own meaning on them."""
 
     def __init__(
-        self, program: Program, iterations: Iterations, values: Sequence[Combine], length: int
+        self,
+        program: Program,
+        iterations: Iterations,
+        values: Sequence[Combine],
+        length: int,
+        rounds: Sequence[Rounds],
     ) -> None:
         first = values[0]
         self.width = length * len(values)
         self.meaning, self.wide = INSTRUCTIONS[first.mnemonic].meaning, first.mnemonic == "mul"
         self.arguments = [
-            evaluator(program, iterations, [value.arguments[i] for value in values], length)
+            evaluator(program, iterations, [value.arguments[i] for value in values], length, rounds)
             for i in range(len(first.arguments))
         ]
         self.constants = [
@@ -173,21 +186,29 @@ class _Linear:
     """Products, other values and constants, added up exactly."""
 
     def __init__(
-        self, program: Program, iterations: Iterations, values: Sequence[Linear], length: int
+        self,
+        program: Program,
+        iterations: Iterations,
+        values: Sequence[Linear],
+        length: int,
+        rounds: Sequence[Rounds],
     ) -> None:
         self.width = length * len(values)
         self.products = stack(program, iterations, values)
         self.others = [
-            evaluator(program, iterations, [value.others[i] for value in values], length)
+            evaluator(program, iterations, [value.others[i] for value in values], length, rounds)
             for i in range(len(values[0].others))
         ]
         constant = np.zeros(self.width, np.int64)
         for name in values[0].constants:
             constant += _tiled(program.constant(name).astype(np.int64), len(values))
         self.constant = constant if constant.any() else None
+        self.differences = Differences(iterations, values, length, rounds) if rounds else None
         self.cost = self.width * 8 + sum(p.cost for p in self.products)
         self.cost += sum(other.cost + self.width * 8 for other in self.others)
-        if len(self.products) == 1 and not self.others:
+        if self.differences:
+            self.cost += self.differences.cost
+        elif len(self.products) == 1 and not self.others:
             self._narrow_constant()
 
     def _narrow_constant(self) -> None:
@@ -202,6 +223,8 @@ class _Linear:
     def __call__(self, sources: Sources, start: int, stop: int, watch: list[Array] | None) -> Array:
         terms = [product(sources, start, stop) for product in self.products]
         terms += [other(sources, start, stop, None) for other in self.others]
+        if self.differences:
+            terms.append(self.differences(sources, start, stop))
         if len(terms) == 1 and (self.constant is None or self.constant.dtype == terms[0].dtype):
             total = terms[0]
             if self.constant is not None:

@@ -16,15 +16,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isa.program import Array, Buffer, Loop, Program
+from runtime.converted_fast import Converters
 from runtime.count import count
+from runtime.counters import Losses
 from runtime.engine import Execution, Fidelity
 from runtime.evaluate import Evaluator, evaluator
 from runtime.gather import Iterations, Rows, Sources
 from runtime.machine import Memory
 from runtime.observe import observed_buffers
+from runtime.rounds import ConverterMaker, Rounds
 from runtime.step import StepEngine
 from runtime.strided import Grid
-from runtime.symbols import Apply, Block, Combine, Expression, Load, Store, divided, nest_stores, shape_of
+from runtime.symbols import (
+    Apply,
+    Block,
+    Combine,
+    Expression,
+    Formulas,
+    Load,
+    Store,
+    divided,
+    nest_formulas,
+    shape_of,
+)
 
 CHUNK_BYTES = 4 << 20
 """Working memory of one evaluation: iterations are taken so many at a time."""
@@ -42,19 +56,15 @@ class FastEngine:
         self.fidelity = fidelity
         self.counters = tuple(count(program))
         self.step = StepEngine(program, observe=observe, fidelity=fidelity)
+        make = None if fidelity == "exact" else Converters(self.step.groups)
         notes: list[str] = []
         self.plans: list[list[tuple[int, Nest | None]]] = []
         watched = frozenset(observed_buffers(program)) if observe else frozenset()
         for layer in program.layers:
-            if fidelity == "exact":
-                plans, reason = _plan_layer(program, layer.body, watched)
-            else:
-                plans, reason = [(number, None) for number in range(len(layer.body))], None
+            plans, reason = _plan_layer(program, layer.body, watched, make)
             self.plans.append(plans)
             if reason:
                 notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
-        if fidelity != "exact":
-            notes.append(f"{fidelity} runs on the step engine")
         self.execution = Execution(self.counters, tuple(notes))
         self._bound: Memory | None = None
 
@@ -63,22 +73,23 @@ class FastEngine:
         losses = []
         for layer, plans in enumerate(self.plans):
             sources = Sources(memory.codes)
+            lost = Losses()
             for node, plan in plans:
                 if plan is not None:
-                    plan.run(memory, sources)
+                    lost += plan.run(memory, sources)
                     continue
                 sources = Sources(memory.codes)
                 if self._bound is not memory:
                     self.step.bind(memory)
                     self._bound = memory
                 self.step.execute_node(layer, node)
-            losses.append(self.step.take_losses())
+            losses.append(lost + self.step.take_losses())
         converted = tuple(losses) if self.fidelity != "exact" else ()
         return replace(self.execution, host_seconds=self.step.hosts.take_seconds(), losses=converted)
 
 
 def _plan_layer(
-    program: Program, body: Sequence[object], watched: frozenset[str]
+    program: Program, body: Sequence[object], watched: frozenset[str], make: ConverterMaker | None
 ) -> tuple[list[tuple[int, Nest | None]], str | None]:
     """A plan per node of a layer's body (None: step executes it), and why any nest has none."""
     plain = {"clear", "reshape", "host"}
@@ -93,12 +104,12 @@ def _plan_layer(
         if not isinstance(node, Loop):
             plans.append((number, None))
             continue
-        blocks = nest_stores(node)
-        if isinstance(blocks, str):
-            why = blocks
+        formulas = nest_formulas(node)
+        if isinstance(formulas, str):
+            why = formulas
             plans.append((number, None))
         else:
-            plans.append((number, Nest(program, blocks, watched)))
+            plans.append((number, Nest(program, formulas, watched, make)))
     return plans, why
 
 
@@ -127,13 +138,16 @@ class Batch:
 
 
 class Nest:
-    """One planned loop nest."""
+    """One planned loop nest.  `make` gives its fires converters; None where those are ideal."""
 
-    def __init__(self, program: Program, blocks: Sequence[Block], watched: frozenset[str]) -> None:
+    def __init__(
+        self, program: Program, formulas: Formulas, watched: frozenset[str], make: ConverterMaker | None
+    ) -> None:
         """`watched` are the buffers whose accumulators are recorded."""
+        self.rounds = [Rounds(program, fire, make) for fire in formulas.fires] if make else []
         batches: dict[Seat, list[Batch]] = {}
-        for block in blocks:
-            for key, batch in _batches(program, block):
+        for block in formulas.blocks:
+            for key, batch in _batches(program, block, self.rounds):
                 batches.setdefault(key, []).append(batch)
         self.writers: list[Write | Add] = []
         for (name, part, accumulate), group in batches.items():
@@ -143,15 +157,20 @@ class Nest:
             else:
                 self.writers.append(Write(view, group, name in watched))
 
-    def run(self, memory: Memory, sources: Sources) -> None:
-        """`sources` are those of the layer so far: nests that read one buffer share its rows."""
+    def run(self, memory: Memory, sources: Sources) -> Losses:
+        """What its conversions lost.
+
+        `sources` are those of the layer so far: nests that read one buffer share its rows.
+        """
         for writer in self.writers:
             writer.run(memory, sources)
+        losses = sum((rounds.finish(sources) for rounds in self.rounds), Losses())
         for writer in self.writers:
             sources.forget(writer.view.name)
+        return losses
 
 
-def _batches(program: Program, block: Block) -> Iterator[tuple[Seat, Batch]]:
+def _batches(program: Program, block: Block, rounds: Sequence[Rounds]) -> Iterator[tuple[Seat, Batch]]:
     """Group a block's stores by buffer, part and shape, in each class of iterations."""
     for iterations in _classes(program, block):
         groups: dict[object, list[tuple[int, Store]]] = {}
@@ -167,7 +186,7 @@ def _batches(program: Program, block: Block) -> Iterator[tuple[Seat, Batch]]:
             loops = tuple(itertools.dropwhile(lambda n: n == 1, counts[:-1])) + tuple(counts[-1:])
             loops = loops if math.prod(loops) == count_ else (count_,)
             length = first.target.length(buffer.vector)
-            work = evaluator(program, iterations, [s.value for _, s in members], length)
+            work = evaluator(program, iterations, [s.value for _, s in members], length, rounds)
             targets = np.stack([iterations.rows(s.target, buffer, 0, count_) for _, s in members], axis=1)
             positions = np.array([position for position, _ in members], np.intp)
             order = iterations.numbers[:, None] * len(block.stores) + positions

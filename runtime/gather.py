@@ -67,7 +67,7 @@ class Sources:
         if key not in self.made:
             codes = self.codes[buffer.name].reshape(-1, buffer.vector)[:, columns]
             padded = np.empty((len(codes) + 1, codes.shape[1]), operand.dtype)
-            if operand.shift == 128:  # int8 codes as bytes
+            if operand.shift == 128 and codes.itemsize == operand.dtype.itemsize == 1:  # int8 codes as bytes
                 np.bitwise_xor(codes.view(np.uint8), np.uint8(128), out=padded[:-1])
             else:
                 np.add(codes, operand.dtype.type(operand.shift), out=padded[:-1], casting="unsafe")

@@ -3,7 +3,7 @@
 Registers and products live inside one iteration (the verifier sees to it), so symbolic execution
 of a block's body, once, says what every iteration does.  The fast engine then evaluates each
 expression for all iterations at a time.  A nest whose iterations may depend on one another
-through a buffer has no such formulas: `nest_stores` gives the reason instead.
+through a buffer has no such formulas: `nest_formulas` gives the reason instead.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from isa.program import (
@@ -35,10 +36,23 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Product:
+    """What fire number `fire` of a nest left on one column band of one sub-crossbar."""
+
+    fire: int
+    matrix: Matrix  # band: the column band
+
+
+@dataclass(frozen=True, slots=True)
 class Linear:
-    """A sum in normal form: products, other expressions, constants."""
+    """A sum in normal form: products, other expressions, constants.
+
+    The products stand there twice: as the `pieces` they are made of, where a sum is all that
+    counts, and as the `products` of fires, which pass through converters one by one.
+    """
 
     pieces: tuple[Piece, ...]
+    products: tuple[Product, ...]
     others: tuple[Expression, ...]
     constants: tuple[str, ...]
 
@@ -80,6 +94,18 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Fire:
+    """A `fire` in every iteration of `loops`.
+
+    `driven` names, for each sub-crossbar driven for it, the row bands and what drives them.
+    """
+
+    group: str
+    loops: tuple[Loop, ...]
+    driven: Mapping[tuple[int, ...], tuple[tuple[int, Address], ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """The stores directly in one block, in program order, and the loops around it."""
 
@@ -87,14 +113,22 @@ class Block:
     stores: tuple[Store, ...]
 
 
-def nest_stores(node: Loop) -> list[Block] | str:
-    """The blocks of a nest that hold stores; or why its iterations are not independent."""
+@dataclass(frozen=True, slots=True)
+class Formulas:
+    """A nest: its blocks that hold stores, and its fires, each known by its position."""
+
+    blocks: list[Block]
+    fires: list[Fire]
+
+
+def nest_formulas(node: Loop) -> Formulas | str:
+    """What a nest does; or why its iterations are not independent."""
     reason = _dependence(node)
     if reason:
         return reason
-    blocks: list[Block] = []
-    _loop(node, (), {}, {}, blocks)
-    return blocks
+    formulas = Formulas([], [])
+    _loop(node, (), {}, {}, formulas)
+    return formulas
 
 
 def _dependence(nest: Loop) -> str | None:
@@ -135,12 +169,12 @@ def _dependence(nest: Loop) -> str | None:
 
 
 Registers = dict[int, Expression]
-Fired = dict[str, dict[tuple[int, ...], tuple[tuple[int, Address], ...]]]
-"""Group -> sub-crossbar -> the (row band, address) pairs that its last fire multiplied."""
+Fired = dict[str, tuple[int, Fire]]
+"""Group -> its last fire and that fire's position among those of the nest."""
 
 
 def _loop(
-    loop: Loop, around: tuple[Loop, ...], registers: Registers, fired: Fired, blocks: list[Block]
+    loop: Loop, around: tuple[Loop, ...], registers: Registers, fired: Fired, formulas: Formulas
 ) -> None:
     loops = (*around, loop)
     registers, fired = dict(registers), dict(fired)
@@ -148,11 +182,17 @@ def _loop(
     stores: list[Store] = []
     for node in loop.body:
         if isinstance(node, Loop):
-            _loop(node, loops, registers, fired, blocks)
+            _loop(node, loops, registers, fired, formulas)
+        elif node.mnemonic == "fire":
+            group = node.operands[0]
+            assert isinstance(group, Matrix)
+            seats = {index: tuple(bands) for index, bands in driven.pop(group.name, {}).items()}
+            fired[group.name] = (len(formulas.fires), Fire(group.name, loops, seats))
+            formulas.fires.append(fired[group.name][1])
         else:
             _execute(node, registers, fired, driven, stores)
     if stores:
-        blocks.append(Block(loops, tuple(stores)))
+        formulas.blocks.append(Block(loops, tuple(stores)))
 
 
 def _execute(
@@ -166,8 +206,6 @@ def _execute(
         case "drive", (Matrix() as matrix, Address() as source):
             seats = driven.setdefault(matrix.name, {}).setdefault(matrix.index, [])
             seats.append((matrix.band, source))
-        case "fire", (Matrix() as group,):
-            fired[group.name] = {i: tuple(s) for i, s in driven.pop(group.name, {}).items()}
         case "sum", (Register() as result, *terms):
             registers[result.number] = _sum(terms, registers, fired)
         case "load", (Register() as result, Address() as source):
@@ -192,24 +230,27 @@ def _execute(
 
 def _sum(terms: list[Operand], registers: Registers, fired: Fired) -> Linear:
     pieces: list[Piece] = []
+    products: list[Product] = []
     others: list[Expression] = []
     constants: list[str] = []
     for term in terms:
         if isinstance(term, ConstRef):
             constants.append(term.name)
         elif isinstance(term, Matrix):
-            seats = fired[term.name][term.index]
-            pieces += [Piece(source, term, row_band) for row_band, source in seats]
+            number, fire = fired[term.name]
+            pieces += [Piece(source, term, row_band) for row_band, source in fire.driven[term.index]]
+            products.append(Product(number, term))
         else:
             assert isinstance(term, Register)
             value = registers[term.number]
             if isinstance(value, Linear):
                 pieces += value.pieces
+                products += value.products
                 others += value.others
                 constants += value.constants
             else:
                 others.append(value)
-    return Linear(tuple(pieces), tuple(others), tuple(constants))
+    return Linear(tuple(pieces), tuple(products), tuple(others), tuple(constants))
 
 
 def divided(program: Program, block: Block) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
@@ -23,15 +24,16 @@ def test_step_counts_what_the_static_counts_say(program: Program, seed: int) -> 
     assert list(result.counters) == count(program)
 
 
+@pytest.mark.parametrize("fidelity", ["exact", "adc"])
 @settings(max_examples=EXAMPLES)
-@given(programs(), st.integers(0, 2**32 - 1))
+@given(program=programs(), seed=st.integers(0, 2**32 - 1))
 def test_fast_and_step_agree_on_every_output_buffer_accumulator_and_counter(
-    program: Program, seed: int
+    fidelity: str, program: Program, seed: int
 ) -> None:
     note(to_text(program))
     inputs = random_inputs(program, seed)
-    slow = run(program, inputs, engine="step", observe=True)
-    fast = run(program, inputs, engine="fast", observe=True)
+    slow = run(program, inputs, engine="step", fidelity=fidelity, observe=True)
+    fast = run(program, inputs, engine="fast", fidelity=fidelity, observe=True)
     for name, codes in slow.buffers.items():
         np.testing.assert_array_equal(fast.buffers[name], codes, err_msg=f"buffer %{name}")
     for name, values in slow.outputs.items():
@@ -41,3 +43,4 @@ def test_fast_and_step_agree_on_every_output_buffer_accumulator_and_counter(
         np.testing.assert_array_equal(fast.accumulators[name], sums, err_msg=f"accumulators of %{name}")
     assert fast.counters == slow.counters
     assert fast.total == slow.total
+    assert fast.losses == slow.losses
