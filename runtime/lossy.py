@@ -41,7 +41,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """The reference columns of all arrays on one tile: one sum, converted `arrays` times.
+    """The reference columns of all arrays on one tile: one sum, converted `arrays` times with an lsb of 1.
 
     factors  int64 [columns]: what one step of it is worth in the products at `seats`
     """
@@ -107,7 +107,7 @@ def conversions(
     if target.encoding != "differential":
         for tile, arrays in references.items():
             rows = arrays[0][0].sums.shape[2]
-            if lossy(np.ones((rows, 1), np.int64), planes, target)[0]:
+            if lossy(np.ones((rows, 1), np.int64), planes, target, 1)[0]:
                 offset = code_offset(crossbar.weight_type)
                 kept.append(_reference(target, offset, tile, rows, arrays))
     if not strips and not kept:
@@ -115,14 +115,14 @@ def conversions(
     return Conversions(target, planes, strips, kept, len(seats) * crossbar.columns)
 
 
-def lossy(sums: Array, planes: Sequence[Plane], target: Target) -> Array:
+def lossy(sums: Array, planes: Sequence[Plane], target: Target, lsb: int) -> Array:
     """Per column, whether some sum of its lines is not converted to itself.  `sums` is [lines, columns]."""
     wide = sums.astype(np.int64)
-    found: Array = (wide % target.lsb != 0).any(axis=0)
+    found: Array = (wide % lsb != 0).any(axis=0)
     for plane in set(planes):
         low, high = code_range(target, plane)
         down, up = sum_bounds(wide, plane)
-        found |= (down < low * target.lsb) | (up > high * target.lsb)
+        found |= (down < low * lsb) | (up > high * lsb)
     return found
 
 
@@ -144,7 +144,7 @@ def _strip(
         sums[:, order],
         (sign.astype(np.int64) << target.cell * slice_)[order],
         seats[order],
-        lossy(sums, planes, target)[order],
+        lossy(sums, planes, target, target.lsb)[order],
     )
 
 
@@ -183,18 +183,18 @@ class PlainConverter:
             span = slice(self.starts[tile], self.starts[tile] + len(sums))
             for plane, digit in zip(self.todo.planes, digits[:, :, span], strict=True):
                 found = np.matmul(digit.astype(self.type), sums).astype(np.int64)
-                values, lost = self._convert(found, plane)
+                values, lost = self._convert(found, plane, self.todo.target.lsb)
                 losses += lost
                 np.add.at(differences.T, seats, ((values - found) * (plane.weight * factors)).T)
         for reference in self.todo.references:
             span = slice(self.starts[reference.tile], self.starts[reference.tile] + reference.lines)
             for plane, digit in zip(self.todo.planes, digits[:, :, span], strict=True):
                 found = digit.sum(axis=1)
-                values, lost = self._convert(found, plane)
-                losses += Losses(lost.saturated * reference.arrays, lost.rounded * reference.arrays)
+                values, lost = self._convert(found, plane, 1)
+                losses += Losses(lost.saturated * reference.arrays, 0)
                 steps = plane.weight * (values - found)
                 np.add.at(differences.T, reference.seats, np.multiply.outer(reference.factors, steps))
         return losses
 
-    def _convert(self, sums: Array, plane: Plane) -> tuple[Array, Losses]:
-        return convert(sums, self.todo.target.lsb, *code_range(self.todo.target, plane))
+    def _convert(self, sums: Array, plane: Plane, lsb: int) -> tuple[Array, Losses]:
+        return convert(sums, lsb, *code_range(self.todo.target, plane))
