@@ -74,7 +74,7 @@ COMPONENTS: Mapping[str, Component] = {
     "register": Component("bit of an array's input and output registers", "bit written"),
     "buffer": Component("bit of the buffers", "bit read or written"),
     "vector": Component("lane of the vector unit", "value"),
-    "control": Component("controller of the machine", "round"),
+    "control": Component("controller of the machine", "instruction"),
 }  # fmt: skip
 """In the order of the data's way through the machine; reports keep it."""
 

@@ -51,7 +51,7 @@ class Kind(enum.Enum):
 
 
 class Unit(enum.Enum):
-    """The unit an instruction occupies.  Units run in parallel (see docs/timing.md)."""
+    """The unit that carries an instruction out.  Units run in parallel (see docs/timing.md)."""
 
     DRIVER = "driver"  # one per row band: all bands latch in one cycle
     ARRAY = "array"  # one per sub-crossbar: all fire together
@@ -106,6 +106,7 @@ class Sizes:
 
 
 EVENTS: Mapping[str, str] = {
+    "instructions": "instructions executed",
     "rounds": "`fire`s executed",
     "drives": "word-line pulses of each drive inside its buffer: rows x planes x the column tiles in which "
     "the band holds weights",
@@ -152,7 +153,7 @@ class Spec:
     params: tuple[Param, ...]
     attributes: tuple[Attribute, ...]
     unit: Unit
-    events: Events
+    events: Events  # of one execution, `instructions` among them
     doc: str
     meaning: Callable[..., Any]
     is_value: bool  # its first parameter is a RESULT and `meaning` is pure
@@ -171,7 +172,11 @@ def instruction(
         mnemonic = meaning.__name__.rstrip("_")
         doc = (meaning.__doc__ or "").strip()
         is_value = params[0].kind is Kind.RESULT and params[-1].kind is not Kind.READ
-        INSTRUCTIONS[mnemonic] = Spec(mnemonic, params, attributes, unit, events, doc, meaning, is_value)
+
+        def counted(sizes: Sizes) -> Mapping[str, int]:
+            return {"instructions": 1, **events(sizes)}
+
+        INSTRUCTIONS[mnemonic] = Spec(mnemonic, params, attributes, unit, counted, doc, meaning, is_value)
         return meaning
 
     return declare
@@ -400,7 +405,7 @@ def accum(machine: Machine, target: Address, value: Array) -> None:
     events=lambda s: {"buffer_writes": s.length * s.bits},
 )
 def clear(machine: Machine, target: BufferRef) -> None:
-    """Fill a whole buffer with its zero. It takes one cycle of the write port per vector."""
+    """Fill a whole buffer with its zero. The write port takes all its bits."""
     machine.fill(target)
 
 
@@ -417,8 +422,8 @@ def reshape(machine: Machine, target: BufferRef, source: BufferRef) -> None:
     """Copy a whole buffer into one of another shape: equal codes in the order of the ONNX
     tensors (channels where their `axis` says, row-major).
 
-    Both buffers have one type, scale, zero and number of values. It takes one cycle of the
-    write port per vector of the target.
+    Both buffers have one type, scale, zero and number of values. All their bits go through the
+    read port and the write port.
     """
     machine.reshape(target, source)
 

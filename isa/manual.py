@@ -123,10 +123,10 @@ EXAMPLES: dict[str, str] = {
 _UNIT_WORDS = {
     Unit.DRIVER: "one for each row band; all latch in one cycle",
     Unit.ARRAY: "one for each sub-crossbar; planes x columns per ADC cycles, twice that for separate pairs",
-    Unit.ADDER: "`adders` instructions a cycle",
-    Unit.VECTOR: "`vector` instructions a cycle",
-    Unit.READ: "`read` vectors a cycle",
-    Unit.WRITE: "`write` vectors a cycle",
+    Unit.ADDER: "`adders` additions a cycle",
+    Unit.VECTOR: "`vector` values a cycle",
+    Unit.READ: "`read` bits a cycle",
+    Unit.WRITE: "`write` bits a cycle",
     Unit.HOST: "none: it is outside of the clock",
 }
 

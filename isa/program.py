@@ -220,9 +220,9 @@ class Target:
 
     `rows`, `columns` and `arrays` are None where the target sets no limit (`any`).
     A conversion gives whole multiples of `lsb` level steps (docs/fidelity.md).
-    `share` is the number of columns one ADC converts in turn; `adders`, `vector`, `read` and
-    `write` are how many vector operations each unit finishes per clock cycle; `fetch` the bits
-    that buffers hand to drivers in one, None where nothing limits them.
+    `share` is the number of columns one ADC converts in turn.  In a clock cycle `adders` adds and
+    the `vector` unit computes so many values; `read` and `write` are the bits that pass the
+    buffers' ports, `fetch` those that buffers hand to drivers, None where nothing limits them.
     """
 
     name: str
@@ -239,8 +239,8 @@ class Target:
     share: int = 8
     adders: int = 1
     vector: int = 1
-    read: int = 1
-    write: int = 1
+    read: int = 8
+    write: int = 8
     fetch: int | None = None
     span: Span = field(default=NOWHERE, compare=False)
 

@@ -19,6 +19,8 @@ from runtime.counters import Counters
 from runtime.inventory import Inventory, inventory
 
 ATTO = 10**18
+WIRES = "wires, routers, off-chip traffic"
+"""What no target has numbers for."""
 NM2_PER_MM2 = 10**12
 
 EVENTS_OF: Mapping[str, tuple[str, ...]] = {
@@ -31,7 +33,7 @@ EVENTS_OF: Mapping[str, tuple[str, ...]] = {
     "register": ("register_writes",),
     "buffer": ("buffer_reads", "buffer_writes"),
     "vector": ("vector_ops",),
-    "control": ("rounds",),
+    "control": ("instructions",),
 }
 """Component -> the events that use it once each."""
 
@@ -188,7 +190,7 @@ def cost_of(program: Program, counters: Sequence[tuple[str, Counters]], costs: C
             known = not on_host and power is not None and frequency is not None
             leakage[part] = _over(power, counted.cycles, frequency) if known else None
         layers.append(LayerCost(name, counted.cycles, dynamic, leakage))
-    unmodelled = list(costs.unpublished()) if costs else ["costs of this target"]
+    unmodelled = [*costs.unpublished(), WIRES] if costs else ["costs of this target"]
     if any(counted.host_calls for _, counted in counters):
         unmodelled.append("host parts")
     return Cost(

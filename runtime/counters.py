@@ -18,6 +18,7 @@ class Counters:
     """
 
     cycles: int = 0
+    instructions: int = 0
     rounds: int = 0
     drives: int = 0
     gated_drives: int = 0
@@ -75,3 +76,8 @@ def total(layers: list[tuple[str, Counters]]) -> Counters:
     for _, counters in layers:
         result = result + counters
     return result
+
+
+def saved(events: Mapping[str, int], word: str) -> dict[str, int]:
+    """What a drive counts that drives nothing: its pulses, as `gated_drives` or `inserted_zeros`."""
+    return {"instructions": events["instructions"], word: events["drives"]}

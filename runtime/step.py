@@ -29,9 +29,9 @@ counts do not depend on data, see runtime/count.py.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -53,14 +53,16 @@ from isa.program import (
     Register,
 )
 from runtime.address import Locate, LoopVariable, is_inserted, locator
-from runtime.clock import DRIVER, UNITS, Clock
+from runtime.clock import Clock
 from runtime.converted import ConvertedGroup
-from runtime.counters import Counters, Losses
+from runtime.counters import Counters, Losses, saved
 from runtime.crossbar import Group
 from runtime.doors import onnx_order, onnx_shape
 from runtime.engine import Execution, Fidelity, Trace
+from runtime.hazards import hazards, reads_and_writes
 from runtime.hosts import Hosts
 from runtime.machine import Memory
+from runtime.timing import Open
 from runtime.tracing import traced
 
 Step = Callable[[], None]
@@ -170,6 +172,7 @@ class CompiledLayer:
         self.sizes = Sizes()
         self.spec: Spec
         self.emitted: Step
+        self.hazards = hazards(layer)
         self.steps = self.block(layer.body)
 
     def execute(self) -> Counters:
@@ -230,7 +233,8 @@ class CompiledLayer:
             self.spec.meaning(self, *operands, **attributes)
             if self.result is not None:
                 self.origins.pop(self.result, None)
-        return traced(self.engine, self.name, instruction, self.loops, self.emitted)
+        step = self.in_order(instruction, self.emitted)
+        return traced(self.engine, self.name, instruction, self.loops, step)
 
     def operand(self, kind: Kind, operand: Any) -> Any:
         """What the meaning is given: a place in `cells` for a vector, the operand itself otherwise."""
@@ -249,10 +253,40 @@ class CompiledLayer:
         self.counted.append(events)
         return len(self.tally) - 1
 
-    def once(self) -> tuple[list[int], int, list[int], int]:
-        """For an instruction that counts the same each time: (tally, slot, busy, unit)."""
-        slot = self.slot(dict(self.spec.events(self.sizes)))
-        return self.tally, slot, self.clock.busy, UNITS.index(self.spec.unit)
+    def once(self) -> Step:
+        """For an instruction that counts the same each time: counts one execution, and issues its
+        work into the open window."""
+        events = dict(self.spec.events(self.sizes))
+        tally, slot, issue = self.tally, self.slot(events), self.issuing(events)
+
+        def tick() -> None:
+            tally[slot] += 1
+            issue()
+
+        return tick
+
+    def issuing(self, events: dict[str, int]) -> Step:
+        """Adds the work of an execution that counts `events` to the open window."""
+        busy = self.clock.busy
+        work = [(i, amount) for i, amount in enumerate(astuple(Open.of(self.spec.unit, events))) if amount]
+
+        def issue() -> None:
+            for unit, amount in work:
+                busy[unit] += amount
+
+        return issue
+
+    def in_order(self, instruction: Instruction, step: Step) -> Step:
+        """`step`, which waits for what its window wrote into the buffers it reads."""
+        clock = self.clock
+        reads, writes = (names & self.hazards for names in reads_and_writes(instruction))
+
+        def run() -> None:
+            clock.read(reads)
+            step()
+            clock.wrote(writes)
+
+        return run if reads or writes else step
 
     # ------------------------------------------------------------ values
 
@@ -263,7 +297,7 @@ class CompiledLayer:
         first = sources[0]
         fetch = operator.itemgetter(*sources) if len(sources) > 1 else lambda held: (held[first],)
         keep = self.origin(result, first)
-        tally, slot, busy, unit = self.once()
+        tick = self.once()
 
         def run() -> None:
             vector = meaning(*fetch(cells), **attributes)
@@ -271,8 +305,7 @@ class CompiledLayer:
                 cells[keep] = cells[first]
             # Always a new array: the sum of one product is that product, which the next fire refills.
             cells[result] = vector.astype(np.int64)
-            busy[unit] += 1
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
 
@@ -305,10 +338,9 @@ class CompiledLayer:
         zero = lines.dtype.type(buffer.zero) if buffer.zero else None
         pulses = dict(self.spec.events(self.sizes))
         inside = self.slot(pulses)
-        gated = self.slot({"gated_drives": pulses["drives"]})
-        inserted = self.slot({"inserted_zeros": pulses["drives"]})
-        tally, busy = self.tally, self.clock.busy
-        fetched = self.sizes.length * self.sizes.bits
+        gated = self.slot(saved(pulses, "gated_drives"))
+        inserted = self.slot(saved(pulses, "inserted_zeros"))
+        tally, issue = self.tally, self.issuing(pulses)
 
         def run() -> None:
             position = locate()
@@ -322,7 +354,7 @@ class CompiledLayer:
                 tally[inserted] += 1
             else:
                 tally[gated] += 1
-            busy[DRIVER] += fetched
+            issue()
 
         self.emitted = run
 
@@ -331,12 +363,12 @@ class CompiledLayer:
         clock = self.clock
         convert = self.engine.groups[matrix.name].round(self.driven.pop(matrix.name))
         fire_cycles = self.sizes.cycles
-        tally, slot, _, _ = self.once()
+        tick = self.once()
 
         def run() -> None:
             convert()
             clock.fire(fire_cycles)
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
 
@@ -358,13 +390,12 @@ class CompiledLayer:
         zero, nothing = np.int64(buffer.zero), np.zeros(vectors.shape[1], np.int64)
         cells, result = self.engine.cells, self.result
         assert result is not None
-        tally, slot, busy, unit = self.once()
+        tick = self.once()
 
         def run() -> None:
             position = locate()
             cells[result] = vectors[position].astype(np.int64) - zero if position >= 0 else nothing
-            busy[unit] += 1
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
 
@@ -373,14 +404,13 @@ class CompiledLayer:
         _, locate = self.address(target)
         vectors = self.vectors(target)
         cells = self.engine.cells
-        tally, slot, busy, unit = self.once()
+        tick = self.once()
 
         def run() -> None:
             position = locate()
             if position >= 0:
                 vectors[position] = cells[value]
-            busy[unit] += 1
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
         if target.buffer in self.memory.accumulators:
@@ -406,43 +436,39 @@ class CompiledLayer:
         _, locate = self.address(target)
         vectors = self.vectors(target)
         cells = self.engine.cells
-        tally, slot, busy, unit = self.once()
+        tick = self.once()
 
         def run() -> None:
             position = locate()
             if position >= 0:
                 vector = vectors[position]
                 np.add(vector, cells[value], out=vector, casting="unsafe")
-            busy[unit] += 1
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
 
     def fill(self, target: BufferRef) -> None:
-        """`clear`: the zero code everywhere; one slot of the write port per vector."""
-        buffer = self.program.buffers[target.name]
-        codes, zero, slots = self.memory.codes[target.name], buffer.zero, vectors_of(buffer)
-        tally, slot, busy, unit = self.once()
+        """`clear`: the zero code everywhere."""
+        codes, zero = self.memory.codes[target.name], self.program.buffers[target.name].zero
+        tick = self.once()
 
         def run() -> None:
             codes.fill(zero)
-            busy[unit] += slots
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
 
     def reshape(self, target: BufferRef, source: BufferRef) -> None:
-        """`reshape`: equal codes in the order of the ONNX tensors; one slot per target vector."""
+        """`reshape`: equal codes in the order of the ONNX tensors."""
         into, out_of = self.program.buffers[target.name], self.program.buffers[source.name]
         target_view = onnx_order(into, self.memory.codes[target.name])
         source_view = onnx_order(out_of, self.memory.codes[source.name])
-        shape, slots = onnx_shape(into), vectors_of(into)
-        tally, slot, busy, unit = self.once()
+        shape = onnx_shape(into)
+        tick = self.once()
 
         def run() -> None:
             target_view[...] = source_view.reshape(shape)
-            busy[unit] += slots
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
 
@@ -451,15 +477,10 @@ class CompiledLayer:
     def host(self, part: ConstRef, inputs: tuple[BufferRef, ...], outputs: tuple[BufferRef, ...]) -> None:
         """`host`: a part of the network through onnxruntime; outside of the clock."""
         call = self.engine.hosts.caller(self.name, part.name, inputs, outputs, self.memory)
-        tally, slot, _, _ = self.once()
+        tick = self.once()
 
         def run() -> None:
             call()
-            tally[slot] += 1
+            tick()
 
         self.emitted = run
-
-
-def vectors_of(buffer: Buffer) -> int:
-    """How many vectors a buffer holds."""
-    return math.prod(buffer.shape[:-1])

@@ -1,10 +1,11 @@
 """Cycles of code without running it: fragments of a timeline, joined and repeated.
 
-A layer's instructions are cut into windows at each `fire`.  A fragment of code is known by the
-windows it completes and the two that it leaves open, at its start and its end:
+A layer's instructions are cut into windows: each `fire` closes one and opens the next, and so
+does a *wait*, where an instruction reads a buffer that its window wrote.  A fragment of code is
+known by the windows it completes and the two that it leaves open, at its start and its end:
 
-    Open     no fire: only slots in a window that others close
-    Closed   what is issued before its first fire, the cycles of the windows between its fires,
+    Open     no cut: only work in a window that others close
+    Closed   what is issued before its first cut, the cycles of the windows between its cuts,
              and its last fire with what is issued after it
 
 `join` is associative and `Open()` its neutral element, so a loop is a power, in closed form.
@@ -13,100 +14,87 @@ windows it completes and the two that it leaves open, at its start and its end:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 
 from isa.geometry import ceil_div
 from isa.instructions import Unit
 from isa.program import Target
 
 
-def latch_cycles(fetched: int, target: Target) -> int:
-    """Cycles in which the drives of a window latch.  Every row band has a driver of its own, so it
-    is one, unless fetching the drives' bits from the buffers takes longer."""
-    return min(1, fetched) if target.fetch is None else ceil_div(fetched, target.fetch)
+def work_cycles(work: tuple[int, ...], target: Target) -> int:
+    """Cycles for what one window issued, in the order of the fields of `Open`: units run side by
+    side.  All row bands latch in one cycle, unless fetching their bits takes longer."""
+    fetch, adder, vector, read, write = work
+    return max(
+        min(1, fetch) if target.fetch is None else ceil_div(fetch, target.fetch),
+        ceil_div(adder, target.adders),
+        ceil_div(vector, target.vector),
+        ceil_div(read, target.read),
+        ceil_div(write, target.write),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Slots used in one window, per unit; of `driver` the bits that its drives fetch."""
+    """Work in one window: bits that drives fetch, additions, vector operations, bits through the
+    buffers' read port and through their write port."""
 
-    driver: int = 0
+    fetch: int = 0
     adder: int = 0
     vector: int = 0
     read: int = 0
     write: int = 0
 
     @staticmethod
-    def of(unit: Unit, slots: int = 1) -> Open:
-        """What one instruction of `unit` uses."""
-        match unit:
-            case Unit.DRIVER:
-                return Open(driver=slots)
-            case Unit.ADDER:
-                return Open(adder=slots)
-            case Unit.VECTOR:
-                return Open(vector=slots)
-            case Unit.READ:
-                return Open(read=slots)
-            case Unit.WRITE:
-                return Open(write=slots)
-            case Unit.HOST:
-                return Open()  # outside of the clock
-            case Unit.ARRAY:
-                raise ValueError("a fire closes a window: use Closed")
+    def of(unit: Unit, events: Mapping[str, int]) -> Open:
+        """The work of one execution: what it counts.  A gated drive keeps its slot."""
+        if unit is Unit.HOST:
+            return Open()  # outside of the clock
+        if unit is Unit.DRIVER:
+            return Open(fetch=events["buffer_reads"])
+        words = ("sums", "vector_ops", "buffer_reads", "buffer_writes")
+        return Open(0, *(events.get(word, 0) for word in words))
 
     def __add__(self, other: Open) -> Open:
-        return Open(
-            self.driver + other.driver,
-            self.adder + other.adder,
-            self.vector + other.vector,
-            self.read + other.read,
-            self.write + other.write,
-        )
+        return Open(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def times(self, count: int) -> Open:
         """`count` copies, one or more, in one window."""
-        return Open(
-            count * self.driver,
-            count * self.adder,
-            count * self.vector,
-            count * self.read,
-            count * self.write,
-        )
+        return Open(*(count * amount for amount in astuple(self)))
 
     def cycles(self, target: Target) -> int:
         """How long the units need, side by side."""
-        return max(
-            latch_cycles(self.driver, target),
-            ceil_div(self.adder, target.adders),
-            ceil_div(self.vector, target.vector),
-            ceil_div(self.read, target.read),
-            ceil_div(self.write, target.write),
-        )
+        return work_cycles(astuple(self), target)
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A fragment with at least one fire.
+    """A fragment with at least one cut.
 
-    prefix   slots issued before its first fire, in the window that this fire closes
-    cycles   of the windows between its first and its last fire
-    firing   cycles of its last fire
-    suffix   slots issued after it
+    prefix   work issued before its first cut, in the window that this cut closes
+    cycles   of the windows between its first and its last cut
+    firing   cycles of the fire that is its last cut; 0 for a wait
+    suffix   work issued after it
+    waits    whether its first cut is a wait: then what runs before it ends before it
     """
 
     prefix: Open
     cycles: int
     firing: int
     suffix: Open
+    waits: bool = False
 
 
 Fragment = Open | Closed
 
+WAIT = Closed(Open(), 0, 0, Open(), waits=True)
+"""What was issued is finished before what follows is."""
 
-def fire(fire_cycles: int) -> Closed:
-    """The fragment of one `fire`."""
-    return Closed(Open(), 0, fire_cycles, Open())
+
+def fire(fire_cycles: int, work: Open = Open()) -> Closed:
+    """The fragment of one `fire`, with its own work: the additions of row tiles."""
+    return Closed(Open(), 0, fire_cycles, work)
 
 
 def join(first: Fragment, second: Fragment, target: Target) -> Fragment:
@@ -114,14 +102,15 @@ def join(first: Fragment, second: Fragment, target: Target) -> Fragment:
     if isinstance(first, Open):
         if isinstance(second, Open):
             return first + second
-        return Closed(first + second.prefix, second.cycles, second.firing, second.suffix)
+        return Closed(first + second.prefix, second.cycles, second.firing, second.suffix, second.waits)
     if isinstance(second, Open):
-        return Closed(first.prefix, first.cycles, first.firing, first.suffix + second)
+        return Closed(first.prefix, first.cycles, first.firing, first.suffix + second, first.waits)
     return Closed(
         first.prefix,
         first.cycles + _between(first, second, target) + second.cycles,
         second.firing,
         second.suffix,
+        first.waits,
     )
 
 
@@ -130,7 +119,7 @@ def repeat(body: Fragment, count: int, target: Target) -> Fragment:
     if isinstance(body, Open):
         return body.times(count)
     cycles = count * body.cycles + (count - 1) * _between(body, body, target)
-    return Closed(body.prefix, cycles, body.firing, body.suffix)
+    return Closed(body.prefix, cycles, body.firing, body.suffix, body.waits)
 
 
 def finish(layer: Fragment, target: Target) -> int:
@@ -141,5 +130,6 @@ def finish(layer: Fragment, target: Target) -> int:
 
 
 def _between(first: Closed, second: Closed, target: Target) -> int:
-    """The window from the last fire of `first` to the first fire of `second`."""
-    return max(first.firing, (first.suffix + second.prefix).cycles(target))
+    """The window from the last cut of `first` to the first of `second`."""
+    work = (first.suffix + second.prefix).cycles(target)
+    return first.firing + work if second.waits else max(first.firing, work)

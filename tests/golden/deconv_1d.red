@@ -21,6 +21,7 @@
 ; takes 4 planes x 2 columns per ADC = 8 cycles.
 ;
 ; Counts of 3 rounds:
+;   instructions   3 x (4 drives, a fire, 2 each of sum, mul, store)    33
 ;   drives         10 drives inside x 2 rows x 4 planes                 80
 ;   gated_drives   2 drives outside x 2 rows x 4 planes                 16
 ;   buffer_reads   10 x 2 values x 4 bits                               80
@@ -32,11 +33,11 @@
 ;   vector_ops     3 x 2                                                 6
 ;   buffer_writes  6 values x 16 bits                                   96
 ;
-; Cycles: 1; two windows of max(fire 8, driver 1, adder 2, vector 2/2, write 2) = 8; the last
+; Cycles: 1; two windows of max(fire 8, driver 1, adder 2, vector 2/2, write 32/16 = 2) = 8; the last
 ; fire 8 and max(adder 2, vector 1, write 2) = 2 behind it.  1 + 16 + 10 = 27.
 
 .isa    1
-.target "by hand" rows any columns any arrays 4 cell 4 encoding differential pair shared dac 1 adc 8 share 2 adders 1 vector 2 read 1 write 1
+.target "by hand" rows any columns any arrays 4 cell 4 encoding differential pair shared dac 1 adc 8 share 2 adders 1 vector 2 read 16 write 16
 .input  %x u4[1, 3, 2] scale 0.5 zero 0 onnx "x" f32[1, 2, 3] axis 1
 .output %y i16[1, 6, 1] scale 0.25 zero 0 onnx "y" f32[1, 1, 6] axis 1
 .const  "weight" i4[4, 2, 1] = 1, 2, 3, -1, 0, 1, -2, 2

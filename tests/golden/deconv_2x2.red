@@ -23,7 +23,8 @@
 ; inputs of i4 stream in 4 planes of 1 bit; a fire takes 4 planes x 4 columns per ADC = 16 cycles.
 ;
 ; Counts of one round, four times in all:
-;   drives         4 drives x 1 row x 4 planes                      16   in all  64
+;   instructions   4 drives, a fire, 4 each of sum, quant, store    17   in all  68
+;   drives         4 drives x 1 row x 4 planes                      16           64
 ;   buffer_reads   4 drives x 4 bits                                16           64
 ;   cell_reads     16 pulses x 1 column x 2 of a pair               32          128
 ;   activations    4 sub-crossbars x 1 array x 4 planes             16           64
@@ -34,11 +35,11 @@
 ;   buffer_writes  4 stores x 8 bits                                32          128
 ;
 ; Cycles: the drives before the first fire 1; three windows from fire to fire of
-; max(fire 16, driver 1, adder 4, vector 4, write 4) = 16; the last fire 16 and, behind it,
+; max(fire 16, driver 1, adder 4, vector 4, write 32/8 = 4) = 16; the last fire 16 and, behind it,
 ; max(adder 4, vector 4, write 4) = 4.  1 + 3*16 + 16 + 4 = 69.
 
 .isa    1
-.target "by hand" rows 4 columns 16 arrays 8 cell 4 encoding differential pair shared dac 1 adc 8 share 4 adders 1 vector 1 read 1 write 1
+.target "by hand" rows 4 columns 16 arrays 8 cell 4 encoding differential pair shared dac 1 adc 8 share 4 adders 1 vector 1 read 8 write 8
 .input  %x i4[1, 2, 2, 1] scale 0.5 zero 0 onnx "x" f32[1, 1, 2, 2] axis 1
 .output %y i8[1, 4, 4, 1] scale 0.25 zero 0 onnx "y" f32[1, 1, 4, 4] axis 1
 .const  "weight" i4[2, 2, 1, 1] = 1, 2, 3, -4

@@ -15,7 +15,8 @@
 ; 2 bits at a time: 2 planes.  A fire takes 2 planes x 3 columns = 6 cycles.
 ;
 ; Counts of one sample, twice in all:
-;   rounds         1                                                             1   in all   2
+;   instructions   5                                                             5   in all  10
+;   rounds         1                                                             1            2
 ;   drives         3 rows x 2 planes                                             6           12
 ;   buffer_reads   3 values x 3 bits                                             9           18
 ;   cell_reads     6 pulses x (2 columns x 3 slices + 1 reference)              42           84
@@ -26,10 +27,11 @@
 ;   vector_ops     2                                                             2            4
 ;   buffer_writes  2 values x 8 bits                                            16           32
 ;
-; Cycles: 1, then max(fire 6, others 1) = 6, then the last fire 6 and 1 behind it: 14.
+; Cycles: 1, then max(fire 6, driver 1, adder 4, vector 2, write 16/8) = 6, then the last fire 6
+; and 4 behind it: 17.
 
 .isa    1
-.target "by hand" rows 2 columns 8 arrays 4 cell 1 encoding offset pair shared dac 2 adc 8 share 3 adders 1 vector 1 read 1 write 1
+.target "by hand" rows 2 columns 8 arrays 4 cell 1 encoding offset pair shared dac 2 adc 8 share 3 adders 1 vector 1 read 8 write 8
 .input  %x u3[2, 3] scale 1.0 zero 3 onnx "x" f32[2, 3] axis 1
 .output %y i8[2, 2] scale 1.0 zero 0 onnx "y" f32[2, 2] axis 1
 .const  "weight" i3[3, 2] = 1, -2, 3, 0, -1, 2

@@ -16,7 +16,8 @@
 ; planes; every column has its ADC, so a fire takes 4 cycles.
 ;
 ; Counts of one round, twice in all:
-;   drives         2 drives x 4 rows x 4 planes         32   in all  64
+;   instructions   6                                     6   in all  12
+;   drives         2 drives x 4 rows x 4 planes         32           64
 ;   buffer_reads   2 drives x 4 values x 4 bits         32           64
 ;   cell_reads     32 pulses x 1 column x 2 slices x 2  128         256
 ;   activations    2 arrays x 4 planes                   8           16
@@ -26,10 +27,11 @@
 ;   vector_ops     2                                     2            4
 ;   buffer_writes  2 values x 4 bits                     8           16
 ;
-; Cycles: 1, then max(fire 4, others 1) = 4, then the last fire 4 and 1 behind it: 10.
+; Cycles: 1, then max(fire 4, driver 1, vector 2, write 8/8) = 4, then the last fire 4 and 2
+; behind it: 11.
 
 .isa    1
-.target "by hand" rows 4 columns 4 arrays 2 cell 2 encoding differential pair shared dac 1 adc 8 share 1 adders 1 vector 1 read 1 write 1
+.target "by hand" rows 4 columns 4 arrays 2 cell 2 encoding differential pair shared dac 1 adc 8 share 1 adders 1 vector 1 read 8 write 8
 .input  %x i4[1, 3, 4] scale 1.0 zero 0 onnx "x" f32[1, 4, 3] axis 1
 .output %y i4[1, 2, 2] scale 1.0 zero 0 onnx "y" f32[1, 2, 2] axis 1
 .const  "weight" i4[8, 1] = 1, 2, 3, -1, 0, 1, -2, 1

@@ -2,9 +2,9 @@
 ; x = 0.5, -1.0 is 1, -2 at scale 0.5; the host reads 0.5, -1.0 and gives -0.5, 1.0, which
 ; are -2, 4 at scale 0.25. The next layer doubles them: -4, 8, or -1.0, 2.0 at scale 0.25.
 ; No cycle for the host; 2*4 + 2*64 bits go to it, 2*4 + 2*64 come back: 272.
-; The last layer has one window, each unit one slot: 1 cycle.
+; The last layer has one window: max(read 8/8, vector 2/2, write 16/16) = 1 cycle.
 .isa    1
-.target "by hand" rows 4 columns 16 arrays 8 cell 4 encoding differential pair shared dac 1 adc 8 share 4 adders 1 vector 1 read 1 write 1
+.target "by hand" rows 4 columns 16 arrays 8 cell 4 encoding differential pair shared dac 1 adc 8 share 4 adders 1 vector 2 read 8 write 16
 .input  %x i4[2] scale 0.5 zero 0 onnx "x" f32[2] axis 0
 .input  %n raw[2] onnx "n" f64[2]
 .buffer %h i4[2] scale 0.25 zero 0 onnx "h" f32[2] axis 0

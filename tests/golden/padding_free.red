@@ -23,6 +23,7 @@
 ; Inputs of i4 stream 2 bits at a time: 2 planes.  A fire takes 2 planes x 4 columns = 8 cycles.
 ;
 ; Counts:
+;   instructions   clear + 4 x (drive, fire, 9 sums, 9 accums) + 9 x 4 of the last loop  117
 ;   rounds         4 input pixels                                                           4
 ;   drives         4 rounds x 1 row x 2 planes x 3 column tiles                            24
 ;   cell_reads     4 rounds x 1 row x 2 planes x (9 columns x 2 slices + 3 references)    168
@@ -34,14 +35,15 @@
 ;   buffer_writes  clear 9 x 8 bits + 36 accums x 8 bits + 9 stores x 8 bits              432
 ;   vector_ops     9 requantisations                                                        9
 ;
-; Cycles, with 2 adders and a write port of 3 vectors a cycle: up to the first fire
-; max(clear 9/3, driver 1) = 3; three windows from fire to fire of
-; max(fire 8, driver 1, adder 9/2 = 5, write 9/3) = 8; the last fire 8 and behind it its 9 sums
-; and accums and 9 turns of the second loop: max(adder 18/2, write 18/3, read 9, vector 9) = 9.
-; 3 + 3*8 + 8 + 9 = 44.
+; Cycles, with 2 adders and ports of 24 bits, 3 values of %acc a cycle: up to the first fire
+; max(clear 72/24, driver 1) = 3; three windows from fire to fire of
+; max(fire 8, driver 1, adder 9/2 = 5, read 72/24, write 72/24) = 8; the last fire 8 and behind it
+; its 9 accums, max(adder 5, read 3, write 3) = 5.  The first load of %acc waits for them; then
+; the second loop takes max(adder 5, vector 9, read 3, write 3) = 9.
+; 3 + 3*8 + 8 + 5 + 9 = 49.
 
 .isa    1
-.target "by hand" rows 2 columns 8 arrays any cell 2 encoding offset pair shared dac 2 adc 8 share 4 adders 2 vector 1 read 1 write 3
+.target "by hand" rows 2 columns 8 arrays any cell 2 encoding offset pair shared dac 2 adc 8 share 4 adders 2 vector 1 read 24 write 24
 .input  %x u4[1, 2, 2, 1] scale 0.5 zero 8 onnx "x" f32[1, 1, 2, 2] axis 1
 .buffer %acc i8[1, 3, 3, 1]
 .output %y u8[1, 3, 3, 1] scale 1.0 zero 10 onnx "y" f32[1, 1, 3, 3] axis 1

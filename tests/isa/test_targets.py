@@ -37,7 +37,7 @@ def test_red_and_isaac_come_with_redc() -> None:
         ("adc = 8\n", "", "8:1", "missing in [machine]: adc"),
         ("adc = 8\n", "adc = \n", "16:7", "not TOML: Invalid value"),
         ('encoding = "differential"', 'encoding = "diff"', "13:1", "encoding: expected differential, offset"),
-        ('adders = "assumed"', 'adders = ""', "36:1", "adders: expected where its value is published"),
+        ('write = "assumed: as fetch"', 'write = ""', "39:1", "write: expected where its value is published"),
         ('name = "red-65nm"', "name = 3", "5:1", "name is a string"),
         ("[machine]", "machine = 3\n[machines]", "8:1", "machine is a table"),
     ],

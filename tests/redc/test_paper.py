@@ -23,8 +23,8 @@ def test_red_and_packed_reach_the_expected_speed_up(study: paper.Study) -> None:
     for layer in paper.LAYERS:
         for design in set(paper.DESIGNS) - {paper.BASE, "padding-free"}:
             for target in study.files:
-                ours = study.speedup(layer, design, target)
-                assert ours == pytest.approx(study.expected(layer, design), rel=0.01)
+                share = study.speedup(layer, design, target) / study.expected(layer, design)
+                assert 0.95 < share < 1.001  # less than 1 by what fills and drains
 
 
 def test_driving_inserted_zeros_is_what_zero_padding_saves_by_gating(study: paper.Study) -> None:

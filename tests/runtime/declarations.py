@@ -64,10 +64,10 @@ class Declarations:
             adc=self.choose([8, 20, 4, 2, 1]),
             lsb=self.choose([1, 1, 2, 3, 5]),
             share=self.pick(1, 8),
-            adders=self.pick(1, 3),
-            vector=self.pick(1, 3),
-            read=self.pick(1, 2),
-            write=self.pick(1, 2),
+            adders=self.choose([1, 3, 20]),
+            vector=self.choose([1, 3, 20]),
+            read=self.choose([1, 9, 64]),
+            write=self.choose([1, 9, 64]),
             fetch=self.choose([None, 3, 64]),
         )
 

@@ -51,7 +51,7 @@ def test_dynamic_energy_is_counts_times_whole_attojoules(program: Program) -> No
 def test_every_component_has_an_event_and_only_savings_and_names_have_none() -> None:
     assert set(EVENTS_OF) == set(COMPONENTS)
     free = set(EVENTS) - {event for events in EVENTS_OF.values() for event in events}
-    assert free == {"gated_drives", "inserted_zeros", "activations", "host_calls", "host_bits"}
+    assert free == {"rounds", "gated_drives", "inserted_zeros", "activations", "host_calls", "host_bits"}
 
 
 def test_a_deconvolution_by_hand() -> None:
@@ -63,7 +63,7 @@ def test_a_deconvolution_by_hand() -> None:
     assert found.dynamic["adc"] == 4 * 4 * 8 * 4 * 410_845
     assert found.dynamic["driver"] == 4 * 4 * 8 * 784_000
     assert found.dynamic["array"] == 4 * 4 * 8 * (4 * 2) * 16_015
-    assert found.dynamic["control"] is None
+    assert found.dynamic["control"] == 4 * (4 + 1 + 12) * 4_806_000  # rounds x instructions of one
     own = found.inventory
     assert (own.arrays, own.cells_owned, own.cells_used) == (4, 4 * 8, 4 * 8)
     # Four pairs of columns need one ADC of 8 columns; one drives a row; registers hold an input of
@@ -144,7 +144,7 @@ def test_run_takes_costs_from_another_target_of_the_same_machine(
     assert main(["p.red", "--count-only"]) == 0
     text = capsys.readouterr().out
     assert "latency      2.32 us for " in text
-    assert "not in it    array leakage" in text
+    assert "not in it    wires, routers, off-chip traffic" in text
 
 
 @pytest.mark.parametrize(
