@@ -30,7 +30,7 @@ def test_red_and_packed_reach_the_expected_speed_up(study: paper.Study) -> None:
 def test_driving_inserted_zeros_is_what_zero_padding_saves_by_gating(study: paper.Study) -> None:
     """A pulse of zero-padding is a real pixel, an inserted zero, or outside: together every row."""
     _, counters, _ = study.found["GAN_Deconv1", paper.BASE, "red-65nm"]
-    driven, _ = paper._inserted_zeros_driven(counters, study.files["red-65nm"].costs)
+    driven, _ = paper.zeros_driven(counters, study.files["red-65nm"].costs)
     rounds, rows, planes = 16 * 16, 25 * 512, 8
     assert driven[0][1].drives == rounds * rows * planes
     assert driven[0][1].cell_reads == rounds * rows * planes * 256 * 8
