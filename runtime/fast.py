@@ -24,6 +24,7 @@ from runtime.evaluate import Evaluator, evaluator
 from runtime.gather import Iterations, Rows, Sources
 from runtime.machine import Memory
 from runtime.observe import observed_buffers
+from runtime.pieces import pieces
 from runtime.rounds import ConverterMaker, Rounds
 from runtime.step import StepEngine
 from runtime.strided import Grid
@@ -58,7 +59,7 @@ class FastEngine:
         self.step = StepEngine(program, observe=observe, fidelity=fidelity)
         make = None if fidelity == "exact" else Converters(self.step.groups)
         notes: list[str] = []
-        self.plans: list[list[tuple[int, Nest | None]]] = []
+        self.plans: list[list[tuple[int, Plan]]] = []
         watched = frozenset(observed_buffers(program)) if observe else frozenset()
         for layer in program.layers:
             plans, reason = _plan_layer(program, layer.body, watched, make)
@@ -90,7 +91,7 @@ class FastEngine:
 
 def _plan_layer(
     program: Program, body: Sequence[object], watched: frozenset[str], make: ConverterMaker | None
-) -> tuple[list[tuple[int, Nest | None]], str | None]:
+) -> tuple[list[tuple[int, Plan]], str | None]:
     """A plan per node of a layer's body (None: step executes it), and why any nest has none."""
     plain = {"clear", "reshape", "host"}
     loose = [n for n in body if not isinstance(n, Loop) and getattr(n, "mnemonic", "") not in plain]
@@ -98,7 +99,7 @@ def _plan_layer(
         # Registers and products made outside loops may be read inside: one engine for them all.
         reason = "it has instructions outside loops" if any(isinstance(n, Loop) for n in body) else None
         return [(number, None) for number in range(len(body))], reason
-    plans: list[tuple[int, Nest | None]] = []
+    plans: list[tuple[int, Plan]] = []
     why: str | None = None
     for number, node in enumerate(body):
         if not isinstance(node, Loop):
@@ -109,8 +110,16 @@ def _plan_layer(
             why = formulas
             plans.append((number, None))
         else:
-            plans.append((number, Nest(program, formulas, watched, make)))
+            plans.append((number, _planned(program, formulas, watched, make)))
     return plans, why
+
+
+def _planned(
+    program: Program, formulas: Formulas, watched: frozenset[str], make: ConverterMaker | None
+) -> Nest | Pieces:
+    """A whole plan, or pieces where it would be too large; conversions are not cut."""
+    cut = list(pieces(program, formulas.blocks, watched)) if make is None else []
+    return Pieces(program, cut, watched) if len(cut) > 1 else Nest(program, formulas, watched, make)
 
 
 Seat = tuple[str, tuple[int, int] | None, bool]
@@ -168,6 +177,23 @@ class Nest:
         for writer in self.writers:
             sources.forget(writer.view.name)
         return losses
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A nest too large to be planned at once: every run plans one piece, runs it and forgets it."""
+
+    program: Program
+    pieces: Sequence[list[Block]]
+    watched: frozenset[str]
+
+    def run(self, memory: Memory, sources: Sources) -> Losses:
+        for piece in self.pieces:
+            Nest(self.program, Formulas(piece, []), self.watched, None).run(memory, sources)
+        return Losses()
+
+
+Plan = Nest | Pieces | None
 
 
 def _batches(program: Program, block: Block, rounds: Sequence[Rounds]) -> Iterator[tuple[Seat, Batch]]:
