@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -114,6 +114,16 @@ def _typical_extreme(extremes: F64, deviations: float) -> float:
     return float(np.exp(middle + deviations * (upper - middle)))
 
 
+def _without_infinities(values: Array) -> Array:
+    """Infinities, such as log(0), saturate: they ask for no more range than what is finite."""
+    infinite = np.isinf(values)
+    if not infinite.any() or np.isnan(values).any() or infinite.all():
+        return values
+    finite = values[~infinite]
+    clipped: Array = np.clip(values, finite.min(), finite.max())
+    return clipped
+
+
 def observe(
     model: onnx.ModelProto,
     tensors: Iterable[str],
@@ -122,6 +132,7 @@ def observe(
     pieces: int = 1,
     *,
     title: str = "model",
+    saturating: Collection[str] = (),
 ) -> dict[str, Range]:
     """Run `model` on `samples` and return the range of every tensor in `tensors`.
 
@@ -130,7 +141,8 @@ def observe(
     the model leaves axis 0 open; samples that do not fill a run are dropped.  With `pieces` > 1
     every spatial axis is cut into so many and the model runs on one tile at a time: a network of
     convolutions takes nearly the same values there, in a fraction of the memory.  `title`
-    names the model in errors.  Raises UserError if a value is not finite or there are too few samples.
+    names the model in errors; `saturating` are tensors that may take infinite values.  Raises
+    UserError if another value is not finite or there are too few samples.
     """
     names = list(dict.fromkeys(tensors))
     samples = checked_samples(samples, ports)
@@ -144,6 +156,8 @@ def observe(
     ranges: dict[str, Range] = {}
 
     def look(name: str, value: Array, count: int) -> Range:
+        if name in saturating:
+            value = _without_infinities(value)
         by_sample = value.ndim > 0 and len(value) % count == 0
         try:
             return Range.of(value, count if by_sample else 1)

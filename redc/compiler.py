@@ -147,7 +147,8 @@ def _begin(
         if samples is None:
             samples = known_samples(model, ports, _affordable(graph), _noisy_runs(graph))
         name = title or proto.graph.name or "model"
-        return observe(proto, tensors, samples, ports, _pieces(graph), title=name)
+        hosted = {name for op in graph.ops if isinstance(op, HostOp) for name in op.outputs}
+        return observe(proto, tensors, samples, ports, _pieces(graph), title=name, saturating=hosted)
 
     return graph, look
 

@@ -305,6 +305,8 @@ def _float_run(network: Network, program: Program, inputs: Mapping[str, Array]) 
     feeds = {name: np.asarray(value, network.input_type(name)) for name, value in inputs.items()}
     values: dict[str, Array] = dict(feeds)
     values.update(run_model(network.model, network.model.graph, feeds, made))
+    constants = {name: network.constant(name) for name in network.outputs if name not in values}
+    values.update({name: value for name, value in constants.items() if value is not None})
     network.shapes.update((name, value.shape) for name, value in values.items())
     codes = {name: network.codes(name) for name in values}
     return {n: real(value, given) if (given := codes[n]) else value for n, value in values.items()}

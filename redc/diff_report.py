@@ -18,7 +18,7 @@ LONGEST_CELL = 32
 
 @dataclass(frozen=True, slots=True)
 class Closeness:
-    """How near a tensor is to the float model's.
+    """How near a tensor is to the float model's.  Equal infinities, and two NaN, are no difference.
 
     `sqnr_db` is 10 log10(sum reference^2 / sum error^2): infinite where both are equal, minus
     infinity where the reference is all zero and the tensor is not.  `cosine` is None where one
@@ -32,10 +32,17 @@ class Closeness:
     @staticmethod
     def of(value: Array, reference: Array) -> Closeness:
         got, wanted = (np.asarray(a, np.float64).ravel() for a in (value, reference))
-        error = got - wanted
-        largest = float(np.abs(error).max(initial=0.0))
-        if largest == 0.0:
+        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+        if same.all():
             return Closeness(math.inf, 0.0, 1.0)
+        finite = np.isfinite(got) & np.isfinite(wanted)
+        if not (finite | same).all():
+            return Closeness(-math.inf, math.inf, None)
+        got, wanted = got[finite], wanted[finite]
+        error = got - wanted
+        largest = float(np.abs(error).max())
+        unit = float(np.abs(wanted).max()) or largest  # nothing overflows when squared
+        got, wanted, error = got / unit, wanted / unit, error / unit
         signal, noise = float(wanted @ wanted), float(error @ error)
         length = math.sqrt(signal) * math.sqrt(float(got @ got))
         cosine = float(got @ wanted) / length if length else None

@@ -110,8 +110,12 @@ def _checked(part: str, buffer: Buffer, value: Any) -> Array:
             place=place,
             hint="its shape depends on the values of the inputs: compile for them",
         )
-    if not buffer.raw and not np.isfinite(value).all():
-        raise InputError("it holds NaN or infinity, and the accelerator reads it", place=place)
+    if not buffer.raw and np.isnan(value).any():
+        raise InputError(
+            "it holds NaN, and the accelerator reads it",
+            place=place,
+            hint="infinity becomes the largest code, NaN has none",
+        )
     return value
 
 

@@ -68,10 +68,13 @@ def import_many(build: Builder, node: Node) -> None:
     """Max, Min, Sum and Mean of any number of tensors; Max and Min also with one number."""
     constants = [i for i in range(len(node.inputs)) if build.is_constant(node, i)]
     if constants and node.op in ("Max", "Min") and len(node.inputs) == 2:
-        bound = build.weights(node, constants[0], "bound")
+        nothing = -math.inf if node.op == "Max" else math.inf  # a bound that binds nothing
+        bound = build.numbers(node, constants[0], "bound", finite=False)
+        if np.isinf(bound).any() and (bound != nothing).any():
+            raise Rejected("its bound is infinite", tensor=node.inputs[constants[0]])
         if bound.size != 1:
             raise Rejected("its bound is no single number", tensor=node.inputs[constants[0]])
-        x, axis, number = along_constant(build, node, constants[0])
+        x, axis, number = along_constant(build, node, constants[0], finite=False)
         value = float(number.reshape(()))
         clip = Activation("clip", low=value) if node.op == "Max" else Activation("clip", high=value)
         _vector(build, node, [x], axis, (ONE,), activation=clip)
@@ -99,10 +102,10 @@ def _constant(build: Builder, node: Node) -> int | None:
     return next((i for i in (0, 1) if build.is_constant(node, i)), None)
 
 
-def along_constant(build: Builder, node: Node, which: int) -> tuple[Tensor, int, F64]:
+def along_constant(build: Builder, node: Node, which: int, *, finite: bool = True) -> tuple[Tensor, int, F64]:
     """(tensor, axis, constant) where input `which` is a constant: one number, or one per channel
     of the tensor, whose channels now lie on the one axis where the constant has several."""
-    x, constant = build.data(node, 1 - which), build.weights(node, which, "constant")
+    x, constant = build.data(node, 1 - which), build.numbers(node, which, "constant", finite=finite)
     rank = max(len(x.shape), constant.ndim)
     shape = (*(1,) * (rank - len(x.shape)), *x.shape)
     spread = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)

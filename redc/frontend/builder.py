@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from redc.frontend.constants import F64, FOLDED, Constants, integers
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Rejected
@@ -78,6 +80,16 @@ class Builder:
         if name not in self.constants:
             raise self._unknown(name, what)
         return self.constants.floats(name, finite=finite)
+
+    def numbers(self, node: Node, index: int, what: str, *, finite: bool = True) -> F64:
+        """As `weights`, where infinities are no fault, as in masks: the host takes them where they
+        must be `finite`.  NaN still is one."""
+        value = self.weights(node, index, what, finite=False)
+        if np.isnan(value).any():
+            self.weights(node, index, what)  # says so
+        if finite and np.isinf(value).any():
+            raise Rejected(f"its {what} holds infinity, for which there is no code", tensor=node.input(index))
+        return value
 
     def vector(self, node: Node, index: int, what: str, size: int) -> F64:
         """The constant at input `index`, of shape (size,)."""

@@ -36,6 +36,7 @@ from redc.frontend.moves import (
 )
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source, read_source
 from redc.frontend.partition import import_with_hosts
+from redc.frontend.parts import constant_part
 from redc.frontend.pools import (
     import_average_pool,
     import_global_average_pool,
@@ -210,7 +211,10 @@ def _with_hosts(source: Source, given: Mapping[str, tuple[int, ...]], used: set[
         return last[0]
 
     graph = import_with_hosts(source, builder, lambda build, node: _import_node(build, node, used))
-    raise_all([e for v in source.outputs if (e := _constant_output(source, last[0], v.name))])
+    constants = [v.name for v in source.outputs if v.name in last[0].constants]
+    if constants:
+        op, made = constant_part(source, last[0], constants)
+        graph = replace(graph, ops=(*graph.ops, op), tensors={**graph.tensors, **made})
     shapes = {name: tensor.shape for name, tensor in graph.tensors.items()}
     return _of_a_size(source, replace(graph, notes=_notes(source, shapes)))
 
@@ -275,7 +279,7 @@ def _constant_output(source: Source, build: Builder, name: str) -> UserError | N
     return UserError(
         "it is a constant: there is nothing to compute",
         place=source.place(f"graph output {name!r}"),
-        hint="drop this output",
+        hint="drop this output, or allow host parts",
     )
 
 

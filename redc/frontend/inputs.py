@@ -113,8 +113,8 @@ def _contradictions(
 ) -> list[UserError]:
     place = source.place(f"graph input {name!r}")
     text = "x".join(map(str, shape))
-    if not shape or any(size < 1 for size in shape):
-        return [UserError(f"the shape {text or '()'} given for it has no elements", place=place)]
+    if any(size < 1 for size in shape) and list(shape) != declared:
+        return [UserError(f"the shape {text} given for it has no elements", place=place)]
     if declared is None:
         return []
     if len(declared) != len(shape):

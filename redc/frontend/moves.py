@@ -143,7 +143,9 @@ def import_pad(build: Builder, node: Node) -> None:
         raise Rejected(f"mode {mode!r} is not supported")
     if node.input(1):
         pads = build.integers(node, 1, "list of pads")
-        fill = float(build.weights(node, 2, "constant").reshape(-1)[0]) if node.input(2) else 0.0
+        fill = (
+            float(build.numbers(node, 2, "constant", finite=False).reshape(-1)[0]) if node.input(2) else 0.0
+        )
     else:
         pads = tuple(node.attributes["pads"])
         fill = float(node.attributes.get("value", 0.0))

@@ -108,7 +108,7 @@ def read_source(model: onnx.ModelProto, title: str) -> Source:
     raise_all(errors)
     known = {*makers, *initializers, *(v.name for v in inputs)}
     live = _live(nodes, makers, [v.name for v in graph.output])
-    raise_all([*_missing(live, known, title), *_bad_outputs(graph, known, initializers, title)])
+    raise_all([*_missing(live, known, title), *_bad_outputs(graph, known, title)])
     ordered = _sorted(live, makers, title)
     return Source(
         title=title,
@@ -278,21 +278,13 @@ def _missing(live: Iterable[Node], known: set[str], title: str) -> list[UserErro
     ]
 
 
-def _bad_outputs(
-    graph: onnx.GraphProto, known: set[str], initializers: Mapping[str, onnx.TensorProto], title: str
-) -> list[UserError]:
+def _bad_outputs(graph: onnx.GraphProto, known: set[str], title: str) -> list[UserError]:
     errors = []
     inputs = {v.name for v in graph.input}
     for name in (v.name for v in graph.output):
         place = f"{title}: graph output {name!r}"
         if name not in known:
             errors.append(UserError("nothing makes it", place=place, hint=did_you_mean(name, known)))
-        elif name in initializers:
-            errors.append(
-                UserError(
-                    "it is a constant: there is nothing to compute", place=place, hint="drop this output"
-                )
-            )
         elif name in inputs:
             errors.append(
                 UserError(

@@ -129,6 +129,8 @@ class Survey:
                         data[name] = value
                 elif (known := self.type_of(name)) is not None:
                     types[name] = known
+                elif name in node.inputs:
+                    return {}
             found = onnx.shape_inference.infer_node_outputs(
                 schema, node.proto, types, data,
                 opset_imports=list(self.source.model.opset_import), ir_version=self.source.model.ir_version,
@@ -175,6 +177,13 @@ class _Groups:
                 if not borders[name]:
                     bound.add_edge(maker, reader)
         self.group = {i: min(members) for members in nx.connected_components(bound) for i in members}
+        rings = [ring for ring in self._rings() if not any(i in survey.mine for i in ring)]
+        whole = {group: min(ring) for ring in rings for group in ring}
+        self.group = {i: whole.get(group, group) for i, group in self.group.items()}
+
+    def _rings(self) -> list[set[int]]:
+        """Groups that wait for one another."""
+        return [c for c in nx.strongly_connected_components(self._condensed()) if len(c) > 1]
 
     def _condensed(self) -> nx.DiGraph[int]:
         graph: nx.DiGraph[int] = nx.DiGraph()
@@ -185,8 +194,8 @@ class _Groups:
 
     def surrounded(self) -> dict[int, Rejected]:
         """Nodes of the accelerator that the host has to run, and why."""
-        ring = [c for c in nx.strongly_connected_components(self._condensed()) if len(c) > 1]
-        inside = {i for i in self.survey.mine for c in ring if self.group[i] in c} if ring else set()
+        ring = set().union(*self._rings())
+        inside = {i for i in self.survey.mine if self.group[i] in ring}
         reason = Rejected("it lies between host nodes linked by a tensor that cannot leave the host")
         found = dict.fromkeys(inside, reason)
         found |= dict.fromkeys(self._integers(), Rejected("the host reads the integers that it makes"))

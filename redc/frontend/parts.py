@@ -10,10 +10,10 @@ import onnx
 from isa.program import RAW_TYPES
 from redc.errors import UserError, UserErrors
 from redc.frontend.builder import Builder
-from redc.frontend.elements import ELEMENTS
+from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.rejected import Rejected
-from redc.ir.graph import Tensor
+from redc.ir.graph import HostOp, Tensor
 from redc.sessions import exposing, make_session
 
 MOST_ERRORS = 20
@@ -63,6 +63,25 @@ def part_model(
         )
     written: bytes = whole.SerializeToString(deterministic=True)
     return written
+
+
+def constant_part(source: Source, build: Builder, names: Sequence[str]) -> tuple[HostOp, dict[str, Tensor]]:
+    """The host part that gives the outputs of the network which are constants, and its tensors."""
+    leaves = [_named(build.constants.proto(name), f"constant{n}") for n, name in enumerate(names)]
+    tensors = {
+        name: Tensor(name, tuple(leaf.dims), 0, dtype=NAMES[leaf.data_type])
+        for name, leaf in zip(names, leaves, strict=True)
+    }
+    nodes = [
+        onnx.helper.make_node("Identity", [leaf.name], [n]) for leaf, n in zip(leaves, names, strict=True)
+    ]
+    graph = onnx.helper.make_graph(nodes, source.name, [], [_value(t) for t in tensors.values()], leaves)
+    model = onnx.ModelProto(
+        ir_version=source.model.ir_version, opset_import=source.model.opset_import, graph=graph
+    )
+    written = model.SerializeToString(deterministic=True)
+    texts = tuple(f"output {name!r}: it is a constant" for name in names)
+    return HostOp(build.free_name("constants"), (), tuple(names), written, (), texts), tensors
 
 
 def _value(tensor: Tensor) -> onnx.ValueInfoProto:

@@ -84,7 +84,8 @@ class Network:
         if declared is None or not declared.HasField("shape"):
             return None
         return tuple(
-            d.dim_value if d.WhichOneof("value") == "dim_value" else None for d in declared.shape.dim
+            d.dim_value if d.WhichOneof("value") == "dim_value" and d.dim_value >= 0 else None
+            for d in declared.shape.dim
         )
 
     def input_type(self, name: str) -> np.dtype[Any]:

@@ -213,7 +213,7 @@ def test_an_open_only_axis_is_no_batch() -> None:
         ({"x": (1, 2, 3)}, "has 3 axes, not 4"),
         ({"x": (1, 5, 3, 4)}, "axis 1 is 2 in the model, but 5 was given"),
         ({"x": (0, 2, 3, 4)}, "no elements"),
-        ({"x": ()}, "no elements"),
+        ({"x": ()}, "has 0 axes, not 4"),
     ],
 )
 def test_given_shapes_that_do_not_fit(shapes: dict[str, tuple[int, ...]], expected: str) -> None:

@@ -1,0 +1,112 @@
+"""What networks that people publish hold and textbooks do not: each stopped redc once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+import redc
+from redc.diff import Closeness
+from redc.errors import UserError
+from tests.redc.test_hosts import W3, X, compared, hosts, imported, parse
+
+
+def test_a_bound_that_binds_nothing_is_no_broken_weight() -> None:
+    """Exporters write Max(x, -inf) where a clip has no lower end."""
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 3, 6, 6] y)",
+        "a = Max(x, low) b = Min(a, high) y = Relu(b)", "float low = {0}", "float high = {0}",
+    )  # fmt: skip
+    for name, value in (("low", -np.inf), ("high", np.inf)):
+        next(t for t in model.graph.initializer if t.name == name).CopyFrom(
+            numpy_helper.from_array(np.float32(value), name)
+        )
+    assert hosts(imported(model)) == []
+    compared(model, {"x": X})
+
+
+def test_a_mask_of_infinities_goes_to_the_host_and_saturates_what_reads_it() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 3, 6, 6] y)",
+        "a = Relu(x) b = Add(a, mask) c = Max(b, zero) y = Relu(c)", "float[6] mask = {0, 0, 0, 0, 0, 0}",
+        "float[1] zero = {0}",
+    )  # fmt: skip
+    mask = np.where(np.arange(6) < 4, 0, -np.inf).astype(np.float32)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(mask, "mask"))
+    report = compared(model, {"x": X})
+    assert report.outputs[0].sqnr_db > 30
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(mask * np.nan, "mask"))
+    with pytest.raises(UserError, match="NaN"):
+        redc.compile(model, calibrate={"x": X})
+
+
+def test_log_of_zero_saturates() -> None:
+    """A spectrogram's logarithm on the host: -inf becomes the lowest code of what reads it."""
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)",
+        "a = Relu(x) b = Log(a) c = Max(b, low) y = Conv(c, w)", W3, "float[1] low = {-3}",
+    )  # fmt: skip
+    report = compared(model, {"x": X})
+    assert [layer.integer_exact for layer in report.layers if layer.kind == "crossbar"] == [True]
+
+
+def test_outputs_that_are_constants_are_given() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y, int64[2] n, float s)",
+        "y = Conv(x, w) n = Identity(m)", W3, "int64[2] m = {4, -9}", "float s = {0.1}",
+    )  # fmt: skip
+    report = compared(model, {"x": X})
+    assert {o.name: o.sqnr_db for o in report.outputs if o.name != "y"} == {"n": np.inf, "s": np.inf}
+    with pytest.raises(UserError, match=r"float32|constant"):
+        redc.compile(model, calibrate={"x": X}, host=False)
+
+
+def test_a_scalar_input_has_a_shape() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x, int64 n) => (float[1, 4, 4, 4] y, int64 m)", "y = Conv(x, w) m = Neg(n)", W3
+    )
+    program = redc.compile(model, shapes={"x": X.shape, "n": ()}, calibrate={"x": X, "n": np.array(3)})
+    assert redc.diff(model, program, {"x": X, "n": np.array(3)}).passed
+
+
+def test_a_negative_dimension_is_an_open_one() -> None:
+    model = parse("(float[N, 3, H, W] x) => (float[N, 4, H, W] y)", "y = Conv<pads = [1, 1, 1, 1]>(x, w)", W3)
+    for dimension in model.graph.input[0].type.tensor_type.shape.dim:
+        if dimension.dim_param in ("N", "H"):
+            dimension.dim_value = -1
+    report = redc.diff(model, inputs={"x": X})
+    assert report.passed
+    assert report.outputs[0].shape == (1, 4, 6, 6)
+
+
+def test_hosts_that_wait_for_one_another_are_one_part() -> None:
+    """`s` is a sequence, so its maker and its reader are one part; `b` lies between them."""
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)",
+        """a = Sinh(x) s = SequenceConstruct(a, a) b = Asinh(a) i = ReduceMin<keepdims = 0>(b)
+           k = Cast<to = 7>(i) z = Sub(k, k) c = SequenceAt(s, z) y = Conv(c, w)""", W3,
+    )  # fmt: skip
+    assert len(hosts(imported(model))) == 1
+    compared(model, {"x": X})
+
+
+def test_an_operator_whose_input_has_no_known_type_does_not_stop_the_import() -> None:
+    """NonZero's count is not known before it runs; what follows has no static shape either."""
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y, float[K] v)",
+        """y = Conv(x, w) i = NonZero(x) t = Transpose(i) g = GatherND(x, t) m = MatMul(g, g)
+           v = Unsqueeze(m, z)""",
+        W3, "int64[1] z = {0}",
+    )  # fmt: skip
+    compared(model, {"x": X})
+
+
+def test_values_that_are_not_finite_have_a_distance() -> None:
+    inf, nan = np.inf, np.nan
+    assert Closeness.of(np.array([inf, 1, nan]), np.array([inf, 1, nan])) == Closeness(inf, 0.0, 1.0)
+    assert Closeness.of(np.array([-inf, 1.0]), np.array([0.0, 1.0])) == Closeness(-inf, inf, None)
+    some = Closeness.of(np.array([inf, 1.0, 3.0]), np.array([inf, 1.0, 4.0]))
+    assert some.sqnr_db == pytest.approx(10 * np.log10(17))
+    huge = Closeness.of(np.array([1e300, 2e300]), np.array([1e300, 1e300]))
+    assert huge.sqnr_db == pytest.approx(10 * np.log10(2))
