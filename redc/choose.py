@@ -26,15 +26,26 @@ Price = tuple[int, ...]
 
 
 def candidates(problem: Problem) -> Iterator[tuple[str, Choice]]:
-    """Every unfolded mapping of a deconvolution: folding trades rounds for arrays, and stays a
-    choice of the user's."""
+    """Every mapping of a deconvolution that can be different: packed from each origin worth a try,
+    pixel-wise under both merges and folded to every number of arrays."""
     for mapping in DECONVOLUTION_MAPPINGS:
         if mapping == "packed":
             yield from ((mapping, Choice(origin=origin)) for origin in origins(problem))
         elif mapping == "pixel-wise":
-            yield from ((mapping, Choice(merge=merge)) for merge in get_args(Merge))
+            for merge in get_args(Merge):
+                yield from ((mapping, Choice(fold, merge)) for fold in folds(problem, merge))
         else:
             yield mapping, Choice()
+
+
+def folds(problem: Problem, merge: Merge) -> Iterator[int]:
+    """The smallest fold for each number of arrays that folding can give, most arrays first."""
+    shared = len({pixel.phase for pixel in problem.pixels}) if merge == "analog" else len(problem.pixels)
+    arrays = shared + 1
+    for fold in range(1, shared + 1):
+        if -(-shared // fold) < arrays:
+            arrays = -(-shared // fold)
+            yield fold
 
 
 def cheapest(graph: Graph, op: CrossbarOp, tables: Iterator[Schedule], context: Context) -> Schedule:

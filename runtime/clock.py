@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
-
 from isa.program import Target
 from runtime.hazards import NOTHING, Names
 from runtime.timing import Open, work_cycles
@@ -18,7 +16,7 @@ class Clock:
     """
 
     def __init__(self, target: Target) -> None:
-        self.busy = list(astuple(Open()))
+        self.busy = list(Open().work)
         self.cycles = 0
         self.firing = 0
         self.written = NOTHING

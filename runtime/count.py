@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from isa.analysis import instruction_sizes
@@ -17,7 +17,7 @@ from isa.program import Address, Instruction, Layer, Loop, Node, Program
 from runtime.counters import Counters, saved
 from runtime.errors import InputError
 from runtime.hazards import NOTHING, Names, hazards, reads_and_writes
-from runtime.lattice import Ranges, TooMany, classify
+from runtime.lattice import Ranges, TooMany, Where, classify
 from runtime.timing import WAIT, Fragment, Open, finish, fire, join, repeat
 
 
@@ -48,6 +48,8 @@ class _Counting:
     sizes: Mapping[int, Sizes]
     hazards: Names
     events: dict[str, int] = field(default_factory=dict)
+    places: dict[Hashable, Where] = field(default_factory=dict)
+    """What was found of an address and its loops: drives share them."""
 
     # ------------------------------------------------------------ cycles
 
@@ -114,14 +116,17 @@ class _Counting:
             return
         address = instruction.operands[1]
         assert isinstance(address, Address)
+        key = address, tuple(ranges.items())
         try:
-            where = classify(address, self.program.buffers[address.buffer], ranges)
+            if key not in self.places:
+                self.places[key] = classify(address, self.program.buffers[address.buffer], ranges)
         except TooMany as error:
             raise InputError(
                 f"line {instruction.span.line}: {error}",
                 place=f'layer "{self.layer.name}"',
                 hint="give each axis of the address loop variables of its own",
             ) from error
+        where = self.places[key]
         self.add(events, where.inside)
         self.add(saved(events, "gated_drives"), where.outside)
         self.add(saved(events, "inserted_zeros"), where.inserted)

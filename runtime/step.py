@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -268,7 +267,7 @@ class CompiledLayer:
     def issuing(self, events: dict[str, int]) -> Step:
         """Adds the work of an execution that counts `events` to the open window."""
         busy = self.clock.busy
-        work = [(i, amount) for i, amount in enumerate(astuple(Open.of(self.spec.unit, events))) if amount]
+        work = [(i, amount) for i, amount in enumerate(Open.of(self.spec.unit, events).work) if amount]
 
         def issue() -> None:
             for unit, amount in work:

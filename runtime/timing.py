@@ -14,8 +14,9 @@ known by the windows it completes and the two that it leaves open, at its start 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from isa.geometry import ceil_div
 from isa.instructions import Unit
@@ -56,16 +57,21 @@ class Open:
         words = ("sums", "vector_ops", "buffer_reads", "buffer_writes")
         return Open(0, *(events.get(word, 0) for word in words))
 
+    @property
+    def work(self) -> tuple[int, ...]:
+        """In the order of the fields."""
+        return self.fetch, self.adder, self.vector, self.read, self.write
+
     def __add__(self, other: Open) -> Open:
-        return Open(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return Open(*map(operator.add, self.work, other.work))
 
     def times(self, count: int) -> Open:
         """`count` copies, one or more, in one window."""
-        return Open(*(count * amount for amount in astuple(self)))
+        return Open(*(count * amount for amount in self.work))
 
     def cycles(self, target: Target) -> int:
         """How long the units need, side by side."""
-        return work_cycles(astuple(self), target)
+        return work_cycles(self.work, target)
 
 
 @dataclass(frozen=True, slots=True)

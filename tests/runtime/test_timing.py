@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +53,7 @@ def run(code: Code, clock: Clock) -> None:
         elif isinstance(what, Closed):
             clock.fire(what.firing)
         work = what.suffix if isinstance(what, Closed) else what
-        clock.busy[:] = [a + b for a, b in zip(clock.busy, astuple(work), strict=True)]
+        clock.busy[:] = [a + b for a, b in zip(clock.busy, work.work, strict=True)]
 
 
 @given(CODE, TARGETS)
