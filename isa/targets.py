@@ -2,11 +2,12 @@
 
 A file has a `name`, a `description`, a `[machine]` table with every field of `FIELDS`, a
 `[source]` table that says for each field where its value is published, or "assumed", and what
-the machine costs (`[clock]` and `[component.*]`, see isa/costs.py).
+the machine costs (`[clock]` and `[component.*]`, see isa/costs.py).  It may have a `[device]` table:
+what its cells are like (isa/device.py).
 
 With `inherits = "isaac"` (or the path of a file, from the folder of this one) it needs to write
 only what differs.  The digest of a target is that of its machine fields: a program depends on
-nothing else, so costs may change under a compiled program.
+nothing else, so costs and devices may change under a compiled program.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from isa.costs import Costs, check_costs
+from isa.device import Device, check_device
 from isa.diagnostics import Report, did_you_mean, one_of, reason
 from isa.program import NOWHERE, Span, Target
 from isa.toml_places import Places
@@ -103,6 +105,7 @@ class TargetFile:
     costs: Costs
     document: Mapping[str, Any]
     inherits: tuple[str, ...] = ()
+    device: Device | None = None
 
 
 def target_names() -> tuple[str, ...]:
@@ -144,9 +147,34 @@ def costs_of(target: Target, given: str | None = None) -> Costs | None:
     None where no target of that name comes with redc, or its machine fields are not those of the
     program.  Raises ProgramError where the `given` one is no target or another machine.
     """
+    file = _file_of(target, given)
+    return file.costs if file else None
+
+
+def device_of(target: Target, given: str | None = None) -> Device:
+    """What the cells of a program's machine are like: by the target `given`, else by that of its name.
+
+    Raises ProgramError where that says nothing about them, and as `costs_of` does.
+    """
+    file = _file_of(target, given)
+    if file is not None and file.device is not None:
+        return file.device
+    report = Report(None, given)
+    if file is None:
+        message = f"no target {target.name!r} of this machine comes with redc: what are its cells like?"
+        report.error(NOWHERE, message, "give one with a [device] table: --target FILE.toml")
+    else:
+        hint = "docs/fidelity.md says what it holds, `redc targets isaac` shows one"
+        report.error(NOWHERE, f"target {file.target.name!r} has no [device] table", hint)
+    report.raise_if_any()
+    raise AssertionError
+
+
+def _file_of(target: Target, given: str | None) -> TargetFile | None:
+    """The target file `given`, else that of the machine's name; the machine must be this one."""
     if given is None:
         known = _shipped(target.name) if target.name in target_names() else None
-        return known.costs if known and digest_of(known.target) == digest_of(target) else None
+        return known if known and digest_of(known.target) == digest_of(target) else None
     file = load_target_file(given)
     report = Report(None, given)
     for key in FIELDS:
@@ -154,10 +182,12 @@ def costs_of(target: Target, given: str | None = None) -> Costs | None:
         if here != there:
             message = f"{key} is {there} here, the program was compiled for {key} {here}"
             report.error(
-                NOWHERE, message, "a target may change what a run costs; compile again for another machine"
+                NOWHERE,
+                message,
+                "a target may change costs and devices of a run; compile again for another machine",
             )
     report.raise_if_any()
-    return file.costs
+    return file
 
 
 def digest_of(target: Target) -> str:
@@ -243,7 +273,7 @@ def _check(
     """The target of a TOML document; what is wrong with it goes into `report`."""
     document = _inherited(parent.document, own) if parent else own
     keys = ("name", "description", "machine", "source", "clock", "component")
-    _check_keys(document, keys, (), places, report)
+    _check_keys({k: v for k, v in document.items() if k != "device"}, keys, (), places, report)
     for key, kind in zip(keys, (str, str, dict, dict), strict=False):
         if key in document and not isinstance(document[key], kind):
             report.error(places.of(key), f"{key} is {'a table' if kind is dict else 'a string'}")
@@ -263,7 +293,9 @@ def _check(
         if parent and key in own.get("machine", {}) and key not in own.get("source", {}):
             message = f"{key}: its source is inherited, its value is not"
             report.error(places.of("machine", key), message, f"add to [source]: {key} = ...")
-    costs = check_costs(document, places, report)
+    costs, device = check_costs(document, places, report), None
+    if "device" in document and not report.diagnostics:
+        device = check_device(document["device"], machine["cell"], places, report)
     if report.diagnostics or costs is None:
         return None
     values: dict[str, Any] = {key: None if machine[key] == "any" else machine[key] for key in FIELDS}
@@ -275,6 +307,7 @@ def _check(
         costs,
         document,
         (*parent.inherits, parent.target.name) if parent else (),
+        device,
     )
 
 

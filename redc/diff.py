@@ -66,6 +66,7 @@ def diff(
     inputs that do not.
     """
     import runtime
+    from isa.targets import device_of
     from redc.frontend import bind_inputs, load_model
 
     target = None if isinstance(options.get("target"), Target | None) else str(options["target"])
@@ -101,7 +102,9 @@ def diff(
     if inputs is None:
         inputs, note = _inputs_for(program, model, seed)
         notes.append(note)
-    result = runtime.load(program, engine=engine, fidelity=fidelity, observe=True, seed=seed).run(inputs)
+    device = device_of(program.target, target) if fidelity == "analog" else None
+    loaded = runtime.load(program, engine=engine, fidelity=fidelity, observe=True, seed=seed, device=device)
+    result = loaded.run(inputs)
     reference = _float_run(network, program, inputs)
     comparison = Comparison(network, program, result.buffers, result.accumulators, reference)
     rows = [

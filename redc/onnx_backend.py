@@ -48,7 +48,7 @@ OWN_BITS = frozenset(
 )
 """Operators of a model that arrives quantised, and keeps its own."""
 COMPILING = frozenset(inspect.signature(compile_model).parameters) - {"model", "shapes", "bind"}
-RUNNING = frozenset({"engine", "fidelity", "seed"})
+RUNNING = frozenset({"engine", "fidelity", "seed", "device"})
 IGNORED = frozenset({"rtol", "atol", "no_host"})
 """What the runner hands on for itself; and no operator goes to a host anyway."""
 
@@ -56,7 +56,7 @@ IGNORED = frozenset({"rtol", "atol", "no_host"})
 class RedcRep(BackendRep):
     """A model made ready: it compiles when it sees inputs of a new shape or new weights.
 
-    `options` are those of `redc.compile` but shapes and bind, and engine, fidelity, seed of
+    `options` are those of `redc.compile` but shapes and bind, and engine, fidelity, seed, device of
     `runtime.load`.  `programs` holds what was compiled, by shapes and bound values.
     """
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from isa.costs import COMPONENTS, METRICS, Quantity
+from isa.device import KEYS, Device
 from isa.targets import FIELDS, TargetFile
 
 
@@ -26,6 +27,16 @@ def document(file: TargetFile) -> dict[str, Any]:
             }
             for name, component in COMPONENTS.items()
         },
+        "device": _device(file.device),
+    }
+
+
+def _device(device: Device | None) -> dict[str, Any] | None:
+    if device is None:
+        return None
+    return {
+        name: {"values": list(map(float, number.values)), "unit": number.unit, "source": number.source}
+        for name, number in device.numbers.items()
     }
 
 
@@ -63,6 +74,12 @@ def _lines(file: TargetFile) -> Iterator[str]:
         for metric in component.metrics:
             per = f"per {component.event}" if metric == "energy" else METRICS[metric][1]
             yield from _cost(f"  {metric}", "", file.costs.numbers[name, metric], per)
+    if file.device:
+        yield ""
+        yield "device: what its cells are like, for analog"
+        for name, number in file.device.numbers.items():
+            yield f"  {name:<13} {number.text}  {KEYS[name].doc}"
+            yield f"{'':<24}source: {number.source}"
 
 
 def _cost(head: str, name: str, quantity: Quantity, per: str) -> Iterator[str]:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from isa.device import Device
 from isa.geometry import arrays_of
 from isa.program import Array, Instruction, Matrix, Program, walk
-from isa.targets import costs_of
+from isa.targets import costs_of, device_of
 from runtime.cost import Cost, cost_of
 from runtime.cost_report import text as cost_text
 from runtime.counters import Counters, Losses, total
@@ -45,13 +46,14 @@ def run_command(options: argparse.Namespace) -> int:
     program = isa.load(options.program)
     isa.verify(program)
     costs = costs_of(program.target, options.target)
+    device = device_of(program.target, options.target) if options.fidelity == "analog" else None
     if options.count_only:
         counters = count(program)
         found = Found(counters, cost_of(program, counters, costs))
     else:
         traced: list[str] = []
         tell = (traced.append if options.json else print) if options.trace else None
-        result = execute(program, options, tell)
+        result = execute(program, options, tell, device)
         counters = list(result.counters)
         found = Found(counters, cost_of(program, counters, costs), result, traced)
     if options.json:
@@ -138,7 +140,12 @@ def check_options(options: argparse.Namespace) -> None:
         check_writable(options.output, "--output")
 
 
-def execute(program: Program, options: argparse.Namespace, tell: Callable[[str], Any] | None) -> Result:
+def execute(
+    program: Program,
+    options: argparse.Namespace,
+    tell: Callable[[str], Any] | None,
+    device: Device | None = None,
+) -> Result:
     """Run a verified program on the input file; writes the output file if there is to be one."""
     inputs = read_npz(options.input, "--input")
 
@@ -154,6 +161,7 @@ def execute(program: Program, options: argparse.Namespace, tell: Callable[[str],
             options.engine,
             fidelity=options.fidelity,
             seed=options.seed,
+            device=device,
             trace=trace if tell else None,
             verify=False,
         )

@@ -40,20 +40,29 @@ def convert(sums: Array, lsb: int, low: int, high: int) -> tuple[Array, Losses]:
 class Columns:
     """The columns of one array that one kind of fire converts.
 
+    number     of the array in its group
     chosen     which of the array's columns, and `outputs` where they go in [groups * columns]
     sums       [conversions, slices, rows, chosen columns]: see `isa.cells.sums_of`
     flipped    [slices, chosen columns]
+    reference  [rows]: what the reference column adds
     """
 
     array: ArrayCells
+    number: int
     chosen: Array
     outputs: Array
     sums: Array
     flipped: Array
+    reference: Array
 
 
 class ConvertedGroup(Group):
-    """As `Group`, but every sum passes through an ADC."""
+    """As `Group`, but every sum passes through an ADC.
+
+    Sums are whole multiples of 1 / `unit` of a level step.
+    """
+
+    unit = 1
 
     def __init__(self, crossbar: Crossbar, target: Target, weights: Array) -> None:
         super().__init__(crossbar, target, weights)
@@ -62,11 +71,12 @@ class ConvertedGroup(Group):
         blocks = blocks_of(crossbar, weights)
         self.arrays = [tuple(array_cells(crossbar, target, one)) for one in blocks]
 
-    def round(self, driven: Mapping[int, Sequence[int]]) -> Callable[[], None]:
-        """One fire after drives of these row bands (sub-crossbar -> bands), as a function to call."""
+    def round(self, driven: Mapping[int, Sequence[int]], layer: int = 0) -> Callable[[int], None]:
+        """One fire after drives of these row bands (sub-crossbar -> bands): see `Group.round`."""
         plan = [(position, self.columns_read(position, bands)) for position, bands in driven.items()]
 
-        def fire() -> None:
+        def fire(number: int) -> None:
+            self.begin(layer, number)
             for position, arrays in plan:
                 block_rows = self.latched[position].reshape(self.crossbar.groups, -1)
                 total = np.zeros(self.products[position].size, np.int64)
@@ -87,7 +97,7 @@ class ConvertedGroup(Group):
         blank = x.blanks_of(tuple(int(i) for i in index) if x.index_shape else ())
         rows, columns = x.rows // x.groups, x.columns // x.groups
         found = []
-        for array in self.arrays[position]:
+        for count, array in enumerate(self.arrays[position]):
             held = [b for b in bands if b * rows < array.rows.stop and (b + 1) * rows > array.rows.start]
             read = np.array([any((b, c // columns) not in blank for b in held) for c in array.columns])
             if not read.any():
@@ -95,30 +105,49 @@ class ConvertedGroup(Group):
             chosen = np.flatnonzero(np.tile(read, len(array.blocks)))
             first = np.array(array.blocks)[:, None] * x.column_bands * columns
             outputs = (first + np.array(array.columns)).ravel()[chosen]
-            sums = sums_of(array.levels, self.target)[..., chosen]
+            number = position * len(self.arrays[position]) + count
+            cells, reference = self.cells_of(number, array)
+            sums = sums_of(cells, self.target)[..., chosen]
             up = max(int(np.abs(b).max(initial=0)) for p in self.steps for b in sum_bounds(sums, p))
-            found.append(
-                Columns(array, chosen, outputs, sums.astype(exact_type(up)), array.flipped[:, chosen])
-            )
+            sums, flipped = sums.astype(exact_type(up)), array.flipped[:, chosen]
+            found.append(Columns(array, number, chosen, outputs, sums, flipped, reference))
         return found
 
     def product(self, columns: Columns, lines: Array) -> Array:
         """Planes, slices and polarities of one array, converted and merged; int64 [chosen columns]."""
         digits = digits_of(lines, self.steps)
         total = np.zeros(len(columns.chosen), np.int64)
-        for plane, digit in zip(self.steps, digits, strict=True):
+        for number, (plane, digit) in enumerate(zip(self.steps, digits, strict=True)):
             sums = np.matmul(digit.astype(columns.sums.dtype), columns.sums).astype(np.int64)
-            values = self.converted(sums, plane, self.target.lsb)
+            values = self.converted(sums + self.noise(columns, number, len(sums)), plane, self.target.lsb)
             reference = None
             if self.target.encoding != "differential":
-                reference = int(self.converted(np.array([digit.sum()]), plane, 1)[0])
+                ones = np.array([digit @ columns.reference + self.reference_noise(columns, number)])
+                reference = int(self.converted(ones, plane, 1)[0])
             total += plane.weight * self.merged(values, reference, columns.flipped)
         return total
 
+    # What `analog` does otherwise (runtime/analog.py).
+
+    def cells_of(self, number: int, array: ArrayCells) -> tuple[Array, Array]:
+        """What the cells of an array add to sums: (as its `levels`; of the reference column, [rows])."""
+        return array.levels, np.ones(array.levels.shape[2], np.int64)
+
+    def begin(self, layer: int, number: int) -> None:
+        """A fire begins, after `number` others of the layer of that number."""
+
+    def noise(self, columns: Columns, plane: int, conversions: int) -> Array | int:
+        """What reading adds to the sums of a plane: [conversions, slices, chosen columns]."""
+        return 0
+
+    def reference_noise(self, columns: Columns, plane: int) -> int:
+        """The same of the reference column."""
+        return 0
+
     def converted(self, sums: Array, plane: Plane, lsb: int) -> Array:
-        values, losses = convert(sums, lsb, *code_range(self.target, plane))
+        values, losses = convert(sums, lsb * self.unit, *code_range(self.target, plane))
         self.losses += losses
-        return values
+        return values // self.unit
 
     def merged(self, values: Array, reference: int | None, flipped: Array) -> Array:
         """Slices and polarities of one plane: [conversions, slices, columns] -> [columns]."""

@@ -73,8 +73,9 @@ class Group:
         view: Array = self.products[self.flat(index), band]
         return view
 
-    def round(self, driven: Mapping[int, Sequence[int]]) -> Callable[[], None]:
-        """One fire after drives of these row bands (sub-crossbar -> bands), as a function to call.
+    def round(self, driven: Mapping[int, Sequence[int]], layer: int = 0) -> Callable[[int], None]:
+        """One fire after drives of these row bands (sub-crossbar -> bands), as a function to call with
+        the number of fires that its layer has executed before.
 
         The driven sub-crossbars multiply what is latched, plane by plane; shift-and-add merges
         the planes; the latches are spent.
@@ -85,7 +86,7 @@ class Group:
             chosen = slice(None)
         cells = self.cells[chosen]
 
-        def fire() -> None:
+        def fire(number: int) -> None:
             rows = self.latched[chosen].reshape(cells.shape[:3])
             digits = np.moveaxis(digits_of(rows, self.planes, cells.dtype.type), 0, 2)
             sums = np.matmul(digits, cells).astype(np.int64)  # [n, G, planes, columns]

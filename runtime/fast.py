@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isa.program import Array, Buffer, Loop, Program
+from runtime.analog import Sample
 from runtime.converted_fast import Converters
 from runtime.count import count
 from runtime.counters import Losses
@@ -52,20 +53,31 @@ CLASS_LIMIT = 1 << 12
 class FastEngine:
     """See the head of this file, and `runtime.engine.Engine`."""
 
-    def __init__(self, program: Program, *, observe: bool = False, fidelity: Fidelity = "exact") -> None:
+    def __init__(
+        self,
+        program: Program,
+        *,
+        observe: bool = False,
+        fidelity: Fidelity = "exact",
+        sample: Sample | None = None,
+    ) -> None:
         self.program = program
         self.fidelity = fidelity
         self.counters = tuple(count(program))
-        self.step = StepEngine(program, observe=observe, fidelity=fidelity)
+        self.step = StepEngine(program, observe=observe, fidelity=fidelity, sample=sample)
         make = None if fidelity == "exact" else Converters(self.step.groups)
         notes: list[str] = []
         self.plans: list[list[tuple[int, Plan]]] = []
         watched = frozenset(observed_buffers(program)) if observe else frozenset()
         for layer in program.layers:
             plans, reason = _plan_layer(program, layer.body, watched, make)
+            if fidelity == "analog":
+                plans, reason = [(number, None) for number, _ in plans], None
             self.plans.append(plans)
             if reason:
                 notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
+        if fidelity == "analog":
+            notes.append("analog runs on the step engine")
         self.execution = Execution(self.counters, tuple(notes))
         self._bound: Memory | None = None
 

@@ -22,7 +22,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--count-only", action="store_true", help="count cycles and events, compute no values"
     )
     parser.add_argument(
-        "--target", metavar="T", help="what it costs: a target or a TOML file of the same machine "
+        "--target", metavar="T", help="costs and devices: a target or a TOML file of the same machine "
         "(default: the target that the program names)",
     )  # fmt: skip
     parser.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
@@ -35,7 +35,10 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--fidelity",
         choices=("exact", "adc", "analog"),
         default="exact",
-        help="what an ADC does to a sum: exact nothing, adc rounds and saturates; analog comes with a "
-        "later release (default: %(default)s)",
+        help="what a conversion does to a sum: exact nothing, adc rounds and saturates, analog the same of "
+        "cells that vary, with noise, as the target's [device] says (default: %(default)s)",
     )
-    parser.add_argument("--seed", metavar="N", type=seed, default=0, help="of the noise to come (default: 0)")
+    parser.add_argument(
+        "--seed", metavar="N", type=seed, default=0,
+        help="analog: which of all machines built alike (default: 0)",
+    )  # fmt: skip

@@ -8,7 +8,10 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
+from isa.device import Device
 from isa.program import Array, Program
+from isa.targets import device_of
+from runtime.analog import Sample
 from runtime.counters import Counters, Losses, total
 from runtime.doors import check_inputs, enter, leave, outer_name
 from runtime.engine import Engine, Fidelity, Trace
@@ -54,6 +57,7 @@ class Loaded:
         observe: bool = False,
         trace: Trace | None = None,
         seed: int = 0,
+        device: Device | None = None,
         verify: bool = True,
     ) -> None:
         if verify:
@@ -64,7 +68,10 @@ class Loaded:
         self.seed = seed
         self._observe = observe
         self._memory = Memory.of(program, observe=observe)
-        self._engine = make_engine(program, engine, observe, trace, check_fidelity(fidelity))
+        level, sample = check_fidelity(fidelity), None
+        if level == "analog":
+            sample = Sample(device or device_of(program.target), seed)
+        self._engine = make_engine(program, engine, observe, trace, level, sample)
 
     def run(self, inputs: Mapping[str, Any], *, buffers: bool = True) -> Result:
         """Run once.  `inputs` maps ONNX input names to float arrays in ONNX shape.
@@ -94,13 +101,18 @@ class Loaded:
 
 
 def make_engine(
-    program: Program, name: str, observe: bool, trace: Trace | None, fidelity: Fidelity = "exact"
+    program: Program,
+    name: str,
+    observe: bool,
+    trace: Trace | None,
+    fidelity: Fidelity = "exact",
+    sample: Sample | None = None,
 ) -> Engine:
-    """The engine named `name`.  Raises InputError for a name that is none."""
+    """The engine named `name`; `analog` needs a `sample`.  Raises InputError for a name that is none."""
     if name == "step":
         from runtime.step import StepEngine
 
-        return StepEngine(program, observe=observe, trace=trace, fidelity=fidelity)
+        return StepEngine(program, observe=observe, trace=trace, fidelity=fidelity, sample=sample)
     if name == "fast":
         if trace is not None:
             raise InputError(
@@ -110,24 +122,17 @@ def make_engine(
             )
         from runtime.fast import FastEngine
 
-        engine: Engine = FastEngine(program, observe=observe, fidelity=fidelity)
+        engine: Engine = FastEngine(program, observe=observe, fidelity=fidelity, sample=sample)
         return engine
     raise InputError(f'there is no engine "{name}"', place="--engine", hint="fast or step")
 
 
 def check_fidelity(fidelity: str) -> Fidelity:
-    """The fidelity of that name.  Raises InputError where it is unknown or not there yet."""
-    for known in get_args(Fidelity):
-        if fidelity == known != "analog":
-            return cast(Fidelity, known)
+    """The fidelity of that name.  Raises InputError where it is unknown."""
     if fidelity not in get_args(Fidelity):
         hint = ", ".join(get_args(Fidelity))
         raise InputError(f'there is no fidelity "{fidelity}"', place="--fidelity", hint=hint)
-    raise InputError(
-        f'fidelity "{fidelity}" comes with a later release',
-        place="--fidelity",
-        hint='"adc" rounds and saturates, without noise',
-    )
+    return cast(Fidelity, fidelity)
 
 
 def load(program: Program, engine: EngineName = "fast", **options: Any) -> Loaded:
@@ -144,16 +149,25 @@ def run(
     observe: bool = False,
     trace: Trace | None = None,
     seed: int = 0,
+    device: Device | None = None,
     verify: bool = True,
 ) -> Result:
     """Run a program once.
 
     `inputs` maps ONNX input names to float32 arrays of the ONNX shape.  `observe` records the
-    accumulators, `trace` is called after every instruction (step only), `seed` is for the
-    fidelities to come.  Raises InputError for inputs and options that do not fit, and whatever
-    the verifier raises for a program that does not verify.
+    accumulators, `trace` is called after every instruction (step only).  In `analog`, `seed`
+    says which of all machines that are built alike this is, and `device` what their cells are like
+    (default: as the target of the program's name says).  Raises InputError for inputs and options
+    that do not fit, and whatever the verifier raises for a program that does not verify.
     """
     loaded = Loaded(
-        program, engine, fidelity=fidelity, observe=observe, trace=trace, seed=seed, verify=verify
+        program,
+        engine,
+        fidelity=fidelity,
+        observe=observe,
+        trace=trace,
+        seed=seed,
+        device=device,
+        verify=verify,
     )
     return loaded.run(inputs)

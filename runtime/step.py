@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,6 @@ from isa.program import (
     BufferRef,
     ConstRef,
     Instruction,
-    Layer,
     Loop,
     Matrix,
     Node,
@@ -52,12 +52,12 @@ from isa.program import (
     Register,
 )
 from runtime.address import Locate, LoopVariable, is_inserted, locator
+from runtime.analog import Sample
 from runtime.clock import Clock
-from runtime.converted import ConvertedGroup
 from runtime.counters import Counters, Losses, saved
-from runtime.crossbar import Group
 from runtime.doors import onnx_order, onnx_shape
 from runtime.engine import Execution, Fidelity, Trace
+from runtime.groups import make_group
 from runtime.hazards import hazards, reads_and_writes
 from runtime.hosts import Hosts
 from runtime.machine import Memory
@@ -79,15 +79,16 @@ class StepEngine:
         observe: bool = False,
         trace: Trace | None = None,
         fidelity: Fidelity = "exact",
+        sample: Sample | None = None,
     ) -> None:
         self.program = program
         self.observe = observe
         self.trace = trace
         self.sizes = instruction_sizes(program)
         self.converts = fidelity != "exact"
-        kind = ConvertedGroup if self.converts else Group
         self.groups = {
-            name: kind(x, program.target, program.constant(x.data)) for name, x in program.crossbars.items()
+            name: make_group(program, number, fidelity, sample)
+            for number, name in enumerate(program.crossbars)
         }
         self.clock = Clock(program.target)
         self.hosts = Hosts(program)
@@ -101,7 +102,7 @@ class StepEngine:
         """Compile for `memory`; nothing to do if that was the last one."""
         if self.memory is not memory:
             self.memory = memory
-            self._layers = [CompiledLayer(self, memory, layer) for layer in self.program.layers]
+            self._layers = [CompiledLayer(self, memory, number) for number in range(len(self.program.layers))]
 
     def execute(self, memory: Memory) -> Execution:
         """Run every layer, in order."""
@@ -122,7 +123,9 @@ class StepEngine:
 
     def execute_node(self, layer: int, node: int) -> None:
         """Run one top-level node of a layer on the bound memory."""
-        self._layers[layer].steps[node]()
+        compiled = self._layers[layer]
+        compiled.fired = compiled.fired_before[node]
+        compiled.steps[node]()
 
     def take_losses(self) -> Losses:
         """What conversions lost since the last call."""
@@ -156,8 +159,11 @@ class CompiledLayer:
     machine: each of its methods of those names emits the closure that does it.
     """
 
-    def __init__(self, engine: StepEngine, memory: Memory, layer: Layer) -> None:
-        self.name = layer.name
+    def __init__(self, engine: StepEngine, memory: Memory, number: int) -> None:
+        layer = engine.program.layers[number]
+        self.name, self.number = layer.name, number
+        self.fired = 0  # fires executed so far
+        self.fired_before = list(accumulate(map(fires_of, layer.body), initial=0))
         self.engine = engine
         self.program = engine.program
         self.memory = memory
@@ -177,6 +183,7 @@ class CompiledLayer:
     def execute(self) -> Counters:
         """Run the layer."""
         self.tally[:] = [0] * len(self.tally)
+        self.fired = 0
         self.clock.start()
         for step in self.steps:
             step()
@@ -360,12 +367,13 @@ class CompiledLayer:
     def fire(self, matrix: Matrix) -> None:
         """`fire`: one round of the driven sub-crossbars, and the end of a window."""
         clock = self.clock
-        convert = self.engine.groups[matrix.name].round(self.driven.pop(matrix.name))
+        convert = self.engine.groups[matrix.name].round(self.driven.pop(matrix.name), self.number)
         fire_cycles = self.sizes.cycles
         tick = self.once()
 
         def run() -> None:
-            convert()
+            convert(self.fired)
+            self.fired += 1
             clock.fire(fire_cycles)
             tick()
 
@@ -483,3 +491,10 @@ class CompiledLayer:
             tick()
 
         self.emitted = run
+
+
+def fires_of(node: Node) -> int:
+    """How many fires one execution of a node executes."""
+    if isinstance(node, Loop):
+        return (node.last - node.first) * sum(map(fires_of, node.body))
+    return int(node.mnemonic == "fire")

@@ -131,7 +131,7 @@ def test_bad_input_files_are_one_error(
         (["p.red", "--count-only", "--input", "in.npz"], "--input does not go with --count-only"),
         (["p.red", "--count-only", "--output", "o.npz"], "--output does not go with --count-only"),
         (["p.red", "--input", "in.npz", "--trace"], "does not execute instruction by instruction"),
-        (["p.red", "--input", "in.npz", "--fidelity", "analog"], "comes with a later release"),
+        (["p.red", "--input", "in.npz", "--fidelity", "analog"], "what are its cells like?"),
         (["p.red", "--input", "in.npz", "--output", "no/where/out.npz"], "there is no folder"),
         (["p.red", "--input", "in.npz", "--output", "."], "it is a folder"),
         (["p.red", "--input", "wrong.npz"], 'the program has no input "z"'),

@@ -27,7 +27,7 @@ def fired(crossbar: Crossbar, target: Target, weights: Array, lines: Array) -> t
     """The products of one fire with every row band of every sub-crossbar driven."""
     group = ConvertedGroup(crossbar, target, weights)
     group.latched[...] = lines.reshape(group.latched.shape)
-    group.round({i: range(crossbar.row_bands) for i in range(crossbar.count)})()
+    group.round({i: range(crossbar.row_bands) for i in range(crossbar.count)})(0)
     assert not group.latched.any(), "the latches are spent"
     return group.products, group.take_losses()
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from isa import ProgramError
 from runtime import InputError, Memory, load, run
 from runtime.machine import available_bytes
 from tests.runtime.programs import deconvolution
@@ -38,8 +39,8 @@ def test_this_machine_has_memory() -> None:
     assert available_bytes() > 0
 
 
-def test_fidelities_to_come_say_so() -> None:
-    with pytest.raises(InputError, match="comes with a later release"):
+def test_analog_needs_a_device() -> None:
+    with pytest.raises(ProgramError, match="what are its cells like"):
         run(deconvolution(), {}, fidelity="analog")
 
 

@@ -170,7 +170,7 @@ def test_planes_add_up_to_the_integer_product(dac: int, signed: bool, bits: int,
     for index in np.ndindex(2, 3):
         for band in range(2):
             group.word_lines(index, band)[...] = vectors[index][band].reshape(2, 2)
-    group.round(dict.fromkeys(range(6), (0, 1)))()
+    group.round(dict.fromkeys(range(6), (0, 1)))(0)
     for index in np.ndindex(2, 3):
         for band in range(3):
             for column in range(6):

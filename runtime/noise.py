@@ -1,0 +1,99 @@
+"""Random numbers that are hashes of what they are for, in whole numbers (docs/fidelity.md, "Analog").
+
+The same numbers come out whoever asks, in whatever order, on whatever CPU.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from isa.program import Array
+
+Words = npt.NDArray[np.uint64]
+
+UNIT_BITS = 12
+UNIT = 1 << UNIT_BITS
+"""Conductances are whole multiples of 1 / UNIT of a level step, exponents of 1 / UNIT of an octave."""
+
+GOLDEN = 0x9E3779B97F4A7C15
+MIX = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
+MASK = (1 << 64) - 1
+
+SIGMA_BITS = 13
+QUANTILE = 4096.65665
+"""With this many units for a sigma, four draws from QUANTILES add up to a variance of 2^26."""
+
+OCTAVE_BITS = 20
+
+
+def quantiles() -> list[float]:
+    """The table before it is rounded."""
+    inverse = NormalDist().inv_cdf
+    return [QUANTILE * inverse((k + 0.5) / UNIT) for k in range(UNIT)]
+
+
+def _octave() -> list[int]:
+    """rint(2^20 * 2^(k / 4096)), from whole numbers: twelve square roots of 2, then products."""
+    guard = 200
+    root = 2 << guard
+    for _ in range(UNIT_BITS):
+        root = isqrt(root << guard)
+    table, power = [], 1 << guard
+    for _ in range(UNIT):
+        table.append((power >> guard - OCTAVE_BITS - 1) + 1 >> 1)
+        power = power * root >> guard
+    return table
+
+
+QUANTILES: Array = np.array([round(q) for q in quantiles()], np.int32)
+OCTAVE: Array = np.array(_octave(), np.int64)
+
+
+def hashed(*words: int, start: int = 0) -> int:
+    """h(words), or h of the words that gave `start` followed by these."""
+    z = start
+    for word in words:
+        z = (z + (word + 1) * GOLDEN) & MASK
+        z = ((z ^ z >> MIX[0]) * MIX[1]) & MASK
+        z = ((z ^ z >> MIX[2]) * MIX[3]) & MASK
+        z ^= z >> MIX[4]
+    return z
+
+
+def hashed_range(starts: int | Words, words: range | Array) -> Words:
+    """One more word for each of `starts`: [..., len(words)]."""
+    steps = (np.asarray(words, np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
+    z: Words = np.asarray(starts, np.uint64)[..., None] + steps
+    for shift, factor in ((MIX[0], MIX[1]), (MIX[2], MIX[3])):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    z ^= z >> np.uint64(MIX[4])
+    return z
+
+
+def normal(hashes: Words) -> Array:
+    """Standard normal numbers, in units of 2^-13; int64."""
+    total = np.zeros(hashes.shape, np.int64)
+    for i in range(4):
+        total += QUANTILES.take((hashes >> np.uint64(UNIT_BITS * i)) & np.uint64(UNIT - 1))
+    return total
+
+
+def scaled(sigma: Array | int, hashes: Words) -> Array:
+    """noise(sigma, h): normal numbers of this standard deviation, rounded; int64."""
+    total = normal(hashes)
+    total *= sigma
+    total += 1 << SIGMA_BITS - 1
+    total >>= SIGMA_BITS
+    return total
+
+
+def scale(values: Array, exponents: Array) -> Array:
+    """values * 2^(exponents / 4096), rounded half up; int64, exponents below 21 octaves."""
+    shifts = np.clip(OCTAVE_BITS - (exponents >> UNIT_BITS), 0, 62)
+    found: Array = (values * OCTAVE.take(exponents & UNIT - 1) + (1 << shifts >> 1)) >> shifts
+    return found
