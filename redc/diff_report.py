@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,21 +33,38 @@ class Closeness:
     @staticmethod
     def of(value: Array, reference: Array) -> Closeness:
         got, wanted = (np.asarray(a, np.float64).ravel() for a in (value, reference))
-        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-        if same.all():
+        with np.errstate(all="ignore"):
+            error = got - wanted
+            noise, signal, power = (_squares(a) for a in (error, wanted, got))
+        if not math.isfinite(noise + signal + power):
+            return _with_infinities(got, wanted)
+        largest = float(np.abs(error).max(initial=0.0))
+        if largest == 0.0:
             return Closeness(math.inf, 0.0, 1.0)
-        finite = np.isfinite(got) & np.isfinite(wanted)
-        if not (finite | same).all():
-            return Closeness(-math.inf, math.inf, None)
-        got, wanted = got[finite], wanted[finite]
-        error = got - wanted
-        largest = float(np.abs(error).max())
-        unit = float(np.abs(wanted).max()) or largest  # nothing overflows when squared
-        got, wanted, error = got / unit, wanted / unit, error / unit
-        signal, noise = float(wanted @ wanted), float(error @ error)
-        length = math.sqrt(signal) * math.sqrt(float(got @ got))
-        cosine = float(got @ wanted) / length if length else None
+        if noise == 0.0 and signal == 0.0:
+            return _with_infinities(got, wanted)
+        noise = noise or largest**2 or sys.float_info.min  # below the smallest square
+        length = math.sqrt(signal) * math.sqrt(power)
+        cosine = float(np.einsum("i,i->", got, wanted)) / length if length else None
         return Closeness(10 * math.log10(signal / noise) if signal else -math.inf, largest, cosine)
+
+
+def _squares(values: Array) -> float:
+    """The sum of squares.  (A threaded product waits for threads longer than it computes.)"""
+    return float(np.einsum("i,i->", values, values))
+
+
+def _with_infinities(got: Array, wanted: Array) -> Closeness:
+    """The same for values whose squares overflow or vanish."""
+    same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+    finite = np.isfinite(got) & np.isfinite(wanted)
+    if same.all():
+        return Closeness(math.inf, 0.0, 1.0)
+    if not (finite | same).all():
+        return Closeness(-math.inf, math.inf, None)
+    unit = float(max(np.abs(got[finite]).max(), np.abs(wanted[finite]).max()))
+    scaled = Closeness.of(got[finite] / unit, wanted[finite] / unit)
+    return Closeness(scaled.sqnr_db, scaled.max_abs_err * unit, scaled.cosine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,5 +108,8 @@ def test_values_that_are_not_finite_have_a_distance() -> None:
     assert Closeness.of(np.array([-inf, 1.0]), np.array([0.0, 1.0])) == Closeness(-inf, inf, None)
     some = Closeness.of(np.array([inf, 1.0, 3.0]), np.array([inf, 1.0, 4.0]))
     assert some.sqnr_db == pytest.approx(10 * np.log10(17))
+    tiny = Closeness.of(np.array([1.0, 1e-200]), np.array([1.0, 2e-200]))
+    assert 3000 < tiny.sqnr_db < inf
+    assert Closeness.of(np.array([2e-200]), np.array([1e-200])).sqnr_db == pytest.approx(0)
     huge = Closeness.of(np.array([1e300, 2e300]), np.array([1e300, 1e300]))
     assert huge.sqnr_db == pytest.approx(10 * np.log10(2))
