@@ -137,7 +137,7 @@ def _begin(
     title = str(model) if isinstance(model, str | Path) else None
     proto = bind_inputs(load_model(model), bind or {}, title=title)
     shapes = _settled(proto, shapes or {}, calibrate)
-    graph = import_graph(proto, shapes, title=title, hosts=host)
+    graph = import_graph(proto, shapes, title=title, hosts=host, samples=calibrate)
 
     def look(tensors: tuple[str, ...]) -> dict[str, Range]:
         if not tensors:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from redc.errors import UserError, raise_all
 from redc.frontend.arithmetic import (
@@ -149,6 +151,7 @@ def import_graph(
     *,
     title: str | None = None,
     hosts: bool = False,
+    samples: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> Graph:
     """Import `model`; `shapes` settle dimensions of inputs that it leaves open.
 
@@ -156,9 +159,10 @@ def import_graph(
     gone.  Shapes are propagated here, not by onnx.shape_inference, which stops at dynamic
     Reshapes and differs from onnxruntime on ConvTranspose.  `title` names the model in errors
     (its file).  With `hosts` a node that no importer takes becomes part of a HostOp; without,
-    it is an error.  Raises UserError, several at once where one does not hide the other.
+    it is an error.  `samples` are values of its inputs: what a host makes may have a shape that
+    depends on them.  Raises UserError, several at once where one does not hide the other.
     """
-    source = read_source(model, title or model.graph.name or "model")
+    source = replace(read_source(model, title or model.graph.name or "model"), samples=samples or {})
     given = {name: tuple(shape) for name, shape in (shapes or {}).items()}
     used = {name for node in source.nodes for name in node.reads} | {v.name for v in source.outputs}
     if hosts:

@@ -7,11 +7,12 @@ not known yet.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import networkx as nx
+import numpy.typing as npt
 import onnx
 
 from redc.errors import UserError, did_you_mean, raise_all
@@ -68,7 +69,8 @@ class Source:
     """A graph whose wiring is sound.
 
     `nodes` are those an output depends on, in topological order (ties in the file's order).
-    `inputs` are the graph inputs that are no initializers.
+    `inputs` are the graph inputs that are no initializers.  `samples` are values of inputs, if
+    there are any: for shapes that only a run tells.
     """
 
     title: str
@@ -79,6 +81,7 @@ class Source:
     outputs: tuple[onnx.ValueInfoProto, ...]
     initializers: Mapping[str, onnx.TensorProto]
     model: onnx.ModelProto
+    samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def place(self, where: str) -> str:
         return f"{self.title}: {where}"

@@ -157,7 +157,11 @@ def measured(
         dtype = np.dtype(RAW_TYPES[build.dtype(name)])
         shape = build.shapes[name]
         real = dtype.kind == "f"
-        feeds[name] = (rng.standard_normal(shape) if real else rng.integers(0, 2, shape)).astype(dtype)
+        sample = np.asarray(source.samples.get(name, ()))
+        if sample.ndim == len(shape) and all(a >= b for a, b in zip(sample.shape, shape, strict=True)):
+            feeds[name] = np.asarray(sample[tuple(slice(size) for size in shape)], dtype)
+        else:
+            feeds[name] = (rng.standard_normal(shape) if real else rng.integers(0, 2, shape)).astype(dtype)
     try:
         session = make_session(*exposing(source.model, source.model.graph), options)
         values = session.run(list(names), feeds)

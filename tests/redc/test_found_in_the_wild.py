@@ -9,7 +9,7 @@ from onnx import numpy_helper
 import redc
 from redc.diff import Closeness
 from redc.errors import UserError
-from tests.redc.test_hosts import W3, X, compared, hosts, imported, parse
+from tests.redc.test_hosts import W3, X, compared, hosts, imported, parse, weight
 
 
 def test_a_bound_that_binds_nothing_is_no_broken_weight() -> None:
@@ -102,6 +102,18 @@ def test_an_operator_whose_input_has_no_known_type_does_not_stop_the_import() ->
     compared(model, {"x": X})
 
 
+def test_the_shape_of_a_spectrogram_is_not_taken_from_inference() -> None:
+    """Of 16 samples a real transform has 9 bins; ONNX's inference says otherwise."""
+    model = parse(
+        "(float[1, 64] x) => (float[1, K, 3] y)",
+        """s = STFT<onesided = 1>(x, step, window) p = ReduceSumSquare<keepdims = 0>(s, last)
+           y = MatMul(p, w)""",
+        weight("w", 9, 3), weight("window", 16), "int64 step = {8}", "int64[1] last = {-1}", opset=18,
+    )  # fmt: skip
+    samples = np.random.default_rng(1).standard_normal((1, 64)).astype(np.float32)
+    assert compared(model, {"x": samples}).outputs[0].shape == (1, 7, 3)
+
+
 def test_values_that_are_not_finite_have_a_distance() -> None:
     inf, nan = np.inf, np.nan
     assert Closeness.of(np.array([inf, 1, nan]), np.array([inf, 1, nan])) == Closeness(inf, 0.0, 1.0)
@@ -113,3 +125,13 @@ def test_values_that_are_not_finite_have_a_distance() -> None:
     assert Closeness.of(np.array([2e-200]), np.array([1e-200])).sqnr_db == pytest.approx(0)
     huge = Closeness.of(np.array([1e300, 2e300]), np.array([1e300, 1e300]))
     assert huge.sqnr_db == pytest.approx(10 * np.log10(2))
+
+
+def test_a_shape_that_depends_on_values_is_that_of_the_samples() -> None:
+    """Random integers would ask Range for any length; the sample says 5."""
+    model = parse(
+        "(float[1, 3, 6, 6] x, int64 n) => (float[1, 4, 4, 4] y, int64[K] r)",
+        "y = Conv(x, w) r = Range(zero, n, one)", W3, "int64 zero = {0}", "int64 one = {1}",
+    )  # fmt: skip
+    report = compared(model, {"x": X, "n": np.array(5)})
+    assert report.outputs[1].shape == (5,)
