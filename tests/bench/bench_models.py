@@ -1,0 +1,85 @@
+"""A model of any size: `fast`, `exact` against onnxruntime's float time, and the memory of one run.
+
+    python tests/bench/bench_models.py MODEL.onnx IO.npz [--runs 10]
+    python tests/bench/bench_models.py MODEL.onnx IO.npz --limit 4
+
+IO.npz holds the model's inputs by name (or as `in_NAME`); without either, a model of the zoo.
+Both sides run in one process, in turn, on all cores; the figure is the ratio of medians.
+`--limit` compiles and runs once under so many GiB of address space (RLIMIT_AS, which counts what
+is mapped as well as what is used).
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+import models
+import redc
+import runtime
+
+BLOCK = 3
+ZOO = Path(models.__file__).parent / "zoo"
+
+
+def seconds(run: Callable[[], object], times: int) -> list[float]:
+    """`times` timings after one run that does not count."""
+    run()
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return found
+
+
+def read_inputs(path: str, names: list[str]) -> dict[str, npt.NDArray[np.generic]]:
+    with np.load(path) as file:
+        return {name: file[name] if name in file else file[f"in_{name}"] for name in names}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("model", nargs="?", default=str(ZOO / "ppocrv4_db_head.onnx"))
+    parser.add_argument("inputs", nargs="?", default=str(ZOO / "ppocrv4_db_head.io.npz"))
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--limit", type=float, help="GiB of address space")
+    given = parser.parse_args()
+    if given.limit:
+        most = int(given.limit * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    graph = onnx.load(given.model).graph
+    held = {tensor.name for tensor in graph.initializer}
+    inputs = read_inputs(given.inputs, [value.name for value in graph.input if value.name not in held])
+    shapes = {name: value.shape for name, value in inputs.items()}
+    start = time.perf_counter()
+    program = redc.compile(given.model, calibrate=inputs, shapes=shapes)
+    print(f"compile {time.perf_counter() - start:.1f} s, {len(program.layers)} layers, {shapes}")
+    start = time.perf_counter()
+    loaded = runtime.load(program)
+    loaded.run(inputs, buffers=False)
+    print(f"load and first run {time.perf_counter() - start:.1f} s")
+    if not given.limit:
+        session = onnxruntime.InferenceSession(given.model, providers=["CPUExecutionProvider"])
+        ours: list[float] = []
+        theirs: list[float] = []
+        while len(ours) < given.runs:
+            ours += seconds(lambda: loaded.run(inputs, buffers=False), BLOCK)
+            theirs += seconds(lambda: session.run(None, inputs), BLOCK)
+        fast, float_ = statistics.median(ours), statistics.median(theirs)
+        print(f"fast {fast * 1e3:.1f} ms, float {float_ * 1e3:.1f} ms, ratio {fast / float_:.2f}")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak {peak:.2f} GiB resident")
+
+
+if __name__ == "__main__":
+    main()
