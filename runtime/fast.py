@@ -96,7 +96,7 @@ class FastEngine:
                     self.step.bind(memory)
                     self._bound = memory
                 self.step.execute_node(layer, node)
-            losses.append(lost + self.step.take_losses())
+            losses.append(lost + self.step.take_losses(layer))
         converted = tuple(losses) if self.fidelity != "exact" else ()
         return replace(self.execution, host_seconds=self.step.hosts.take_seconds(), losses=converted)
 

@@ -57,7 +57,7 @@ from runtime.clock import Clock
 from runtime.counters import Counters, Losses, saved
 from runtime.doors import onnx_order, onnx_shape
 from runtime.engine import Execution, Fidelity, Trace
-from runtime.groups import make_group
+from runtime.groups import Groups
 from runtime.hazards import hazards, reads_and_writes
 from runtime.hosts import Hosts
 from runtime.machine import Memory
@@ -86,10 +86,7 @@ class StepEngine:
         self.trace = trace
         self.sizes = instruction_sizes(program)
         self.converts = fidelity != "exact"
-        self.groups = {
-            name: make_group(program, number, fidelity, sample)
-            for number, name in enumerate(program.crossbars)
-        }
+        self.groups = Groups(program, fidelity, sample)
         self.clock = Clock(program.target)
         self.hosts = Hosts(program)
         self.values: list[int] = []
@@ -108,9 +105,9 @@ class StepEngine:
         """Run every layer, in order."""
         self.bind(memory)
         counters, losses = [], []
-        for layer in self._layers:
+        for number, layer in enumerate(self._layers):
             counters.append((layer.name, layer.execute()))
-            losses.append(self.take_losses())
+            losses.append(self.take_losses(number))
         return Execution(
             tuple(counters),
             host_seconds=self.hosts.take_seconds(),
@@ -127,9 +124,9 @@ class StepEngine:
         compiled.fired = compiled.fired_before[node]
         compiled.steps[node]()
 
-    def take_losses(self) -> Losses:
-        """What conversions lost since the last call."""
-        return sum((group.take_losses() for group in self.groups.values()), Losses())
+    def take_losses(self, layer: int) -> Losses:
+        """What the conversions of a layer lost since the last call."""
+        return self.groups.take_losses(layer)
 
     def register(self, number: int) -> Array:
         """The int64 vector in register `number`."""
