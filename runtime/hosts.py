@@ -78,23 +78,35 @@ class Hosts:
                     place=_place(part),
                     hint="pip install onnxruntime; --count-only needs none",
                 ) from error
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 4  # what goes wrong is raised: once is enough
-            options.add_session_config_entry("session.x64quantprecision", "1")
-            # Thousands of pools that spin would take every core, and minutes to end.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            if self._parts > MOST_POOLS:
-                options.intra_op_num_threads = 1
             try:
-                self._sessions[part] = onnxruntime.InferenceSession(
-                    self.program.constant(part).tobytes(),
-                    options,
-                    providers=["CPUExecutionProvider"],
-                    enable_fallback=False,  # it would try again, and say so on standard output
-                )
+                self._sessions[part] = self._load(onnxruntime, part)
             except Exception as error:  # as above
                 raise InputError(f"onnxruntime refuses it: {error}", place=_place(part)) from error
         return self._sessions[part]
+
+    def _load(self, onnxruntime: Any, part: str) -> Any:
+        """A session; without optimisations where onnxruntime's own break a branch that never runs."""
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised: once is enough
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        # Thousands of pools that spin would take every core, and minutes to end.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._parts > MOST_POOLS:
+            options.intra_op_num_threads = 1
+
+        def load() -> Any:
+            return onnxruntime.InferenceSession(
+                self.program.constant(part).tobytes(),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=False,  # it would try again, and say so on standard output
+            )
+
+        try:
+            return load()
+        except Exception:  # noqa: BLE001 # onnxruntime raises its own classes, all direct Exceptions
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            return load()
 
 
 def _checked(part: str, buffer: Buffer, value: Any) -> Array:
