@@ -157,7 +157,10 @@ def _table(
     return table
 
 
-EXAMPLE = '{ value = 1.5, unit = "pJ", node = "32 nm", source = "..." }'
+def _example(dimension: Dimension) -> str:
+    """A number of the dimension, as a file writes it."""
+    unit = list(dimension.units)[len(dimension.units) // 2]
+    return f'{{ value = 1.5, unit = "{unit}", node = "32 nm", source = "..." }}'
 
 
 def _quantity(
@@ -169,7 +172,7 @@ def _quantity(
     if value is None:
         return None  # missing: told already
     if not isinstance(value, Mapping):
-        report.error(places.of(*path), f'{name}: expected {EXAMPLE}, or "{UNPUBLISHED}"')
+        report.error(places.of(*path), f'{name}: expected {_example(dimension)}, or "{UNPUBLISHED}"')
         return None
     keys = ("value", "unit", "node", "source")
     problems = len(report.diagnostics)
@@ -178,7 +181,8 @@ def _quantity(
             report.error(places.of(*path, key), f"{name}: unknown key {key}", did_you_mean(key, keys))
     missing = [key for key in keys if key not in value]
     if missing:
-        report.error(places.of(*path), f"{name}: missing {', '.join(missing)}", f"a number is {EXAMPLE}")
+        hint = f"a number is {_example(dimension)}"
+        report.error(places.of(*path), f"{name}: missing {', '.join(missing)}", hint)
     for key in ("node", "source"):
         if key in value and not (isinstance(value[key], str) and value[key].strip()):
             hint = "where it is published, or assumed" if key == "source" else 'like "32 nm"'

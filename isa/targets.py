@@ -32,6 +32,10 @@ FOLDER = Path(__file__).with_name("targets")
 
 MAX_BYTES = 1 << 20
 """No target file is larger."""
+MAX_NAME = 80
+"""No name of a target is longer: it stands on the `.target` line of programs."""
+START = Span(1, 1, 2)
+"""Where a file begins: the place of what is missing from the whole of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def load_target_file(name_or_path: str) -> TargetFile:
         return _shipped(name_or_path)
     if name_or_path.endswith(".toml") or "/" in name_or_path or os.path.isfile(name_or_path):
         return _read(Path(name_or_path))
-    report = Report(None, None)
+    report = Report(None, "target")
     known = f"known targets: {', '.join(target_names())}; or give the path of a .toml file"
     report.error(
         NOWHERE, f"no target is named {name_or_path!r}", did_you_mean(name_or_path, target_names()) or known
@@ -218,19 +222,26 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
         report.error(NOWHERE, f"a target file is no larger than {MAX_BYTES} bytes")
     report.raise_if_any()
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # some editors write a byte order mark
     except UnicodeDecodeError as error:
-        report.error(NOWHERE, f"not UTF-8: byte {error.start} is {content[error.start]:#04x}")
+        text = content.decode("utf-8", errors="replace")
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        report = Report(text, str(path))
+        report.error(Span(line, column, column + 1), f"not UTF-8: a byte {content[error.start]:#04x}")
         report.raise_if_any()
         raise
     report = Report(text, str(path))
     document: dict[str, Any] = {}
     try:
         document = tomllib.loads(text, parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except RecursionError:
+        report.error(START, "not TOML: brackets are nested too deeply")
+    except ValueError as error:  # TOMLDecodeError is one; so is what an integer of 5,000 digits raises
         place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        span = Span(int(place[1]), int(place[2]), int(place[2]) + 1) if place else NOWHERE
-        report.error(span, f"not TOML: {str(error).split(' (at ')[0]}")
+        span = Span(int(place[1]), int(place[2]), int(place[2]) + 1) if place else START
+        why = str(error).split(" (at ")[0] if place else "a number has too many digits"
+        report.error(span, f"not TOML: {why}")
     report.raise_if_any()
     places = Places(text)
     parent = _parent(document, path, heirs, places, report)
@@ -277,6 +288,9 @@ def _check(
     for key, kind in zip(keys, (str, str, dict, dict), strict=False):
         if key in document and not isinstance(document[key], kind):
             report.error(places.of(key), f"{key} is {'a table' if kind is dict else 'a string'}")
+    name = document.get("name")
+    if isinstance(name, str) and not (0 < len(name) <= MAX_NAME and name.isprintable() and name.strip()):
+        report.error(places.of("name"), f"name is a line of 1 to {MAX_NAME} printable characters")
     machine, source = document.get("machine"), document.get("source")
     if not isinstance(machine, dict) or not isinstance(source, dict):
         return None
@@ -292,7 +306,8 @@ def _check(
             )
         if parent and key in own.get("machine", {}) and key not in own.get("source", {}):
             message = f"{key}: its source is inherited, its value is not"
-            report.error(places.of("machine", key), message, f"add to [source]: {key} = ...")
+            hint = f'add to [source]: {key} = "assumed", or where it is published'
+            report.error(places.of("machine", key), message, hint)
     costs, device = check_costs(document, places, report), None
     if "device" in document and not report.diagnostics:
         device = check_device(document["device"], machine["cell"], places, report)
@@ -333,4 +348,4 @@ def _check_keys(
     missing = [key for key in known if key not in table]
     if missing:
         where = f" in [{path[0]}]" if path else ""
-        report.error(places.of(*path), f"missing{where}: {', '.join(missing)}")
+        report.error(places.of(*path) if path else START, f"missing{where}: {', '.join(missing)}")

@@ -166,7 +166,8 @@ def parser() -> Parser:
         "compare mappings and targets: cycles, energy by component, area, arrays; nothing is run",
         "  redc compare FCN_Deconv2\n"
         "  redc compare net.onnx --mappings regan,red,red:fold=2,packed --targets isaac,mine.toml\n"
-        "  redc compare GAN_Deconv1 FCN_Deconv1 --plot compare.png",
+        "  redc compare GAN_Deconv1 FCN_Deconv1 --plot compare.png\n"
+        "  redc compare net.onnx --mappings red --targets red-65nm,mine.toml --baseline red@red-65nm",
     )
     sub.add_argument("model", metavar="MODEL", nargs="+", help="an .onnx file, or a name from `redc models`")
     add_compare_options(sub)
@@ -264,6 +265,10 @@ def add_compare_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--targets", metavar="T,U", type=words, help="targets or TOML files (default: red-65nm,isaac)"
     )
+    sub.add_argument(
+        "--baseline", metavar="M[@T]", default="zero-padding",
+        help="mapping that speed-ups and energies are over, of the same target or of target T for all",
+    )  # fmt: skip
     sub.add_argument("--plot", metavar="OUT.png", help="draw it, as .png or .svg (needs redc[plot])")
     sub.add_argument("--weight-bits", metavar="B", type=bits, help="2 to 16 (default: 8)")
     sub.add_argument("--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8)")

@@ -330,6 +330,7 @@ def compare_command(options: argparse.Namespace) -> int:
             input_bits=options.input_bits,
             shapes=dict(options.shape) or None,
             calibrate=_samples(options.calibrate),
+            baseline=options.baseline,
         )
     if options.plot:
         plot(found, options.plot)

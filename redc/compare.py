@@ -56,9 +56,14 @@ class Row:
     cost: Cost | None
     problem: str | None = None
 
-    @property
-    def is_baseline(self) -> bool:
-        return self.options.mapping == BASELINE
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What every row is compared with: a mapping, on the row's own target or on one for all."""
+
+    text: str
+    options: Options
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,13 @@ class Comparison:
     """Every row, by model, then target, then mapping in the order asked for."""
 
     rows: tuple[Row, ...]
+    over: Baseline
 
     def baseline(self, row: Row) -> Row | None:
-        """The zero-padding row of the same model and target, if it was asked for and fits."""
-        same = (r for r in self.rows if (r.model, r.target) == (row.model, row.target))
-        return next((r for r in same if r.is_baseline and r.cost is not None), None)
+        """The row of the same model that `row` is compared with, if it was asked for and fits."""
+        place = row.model, self.over.target or row.target
+        same = (r for r in self.rows if (r.model, r.target) == place and r.options == self.over.options)
+        return next((r for r in same if r.cost is not None), None)
 
     def groups(self) -> Iterator[tuple[str, str, list[Row]]]:
         """(model, target, its rows)."""
@@ -78,16 +85,24 @@ class Comparison:
             yield model, target, [r for r in self.rows if (r.model, r.target) == (model, target)]
 
     def ratios(self, row: Row) -> tuple[float | None, float | None]:
-        """(speed-up over zero-padding, energy over zero-padding's)."""
+        """(speed-up over the baseline, energy over the baseline's).
+
+        On one target the speed-up is one of cycles; between targets, whose clocks differ, one of
+        latency, and None where that is not known.
+        """
         base = self.baseline(row)
         if base is None or base.cost is None or row.cost is None or not row.cycles:
             return None, None
         energy, other = row.cost.energy, base.cost.energy
-        return base.cycles / row.cycles, energy / other if energy is not None and other else None
+        speedup: float | None = base.cycles / row.cycles
+        if base.target != row.target:
+            before, after = base.cost.latency, row.cost.latency
+            speedup = before / after if before is not None and after else None
+        return speedup, energy / other if energy is not None and other else None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON document."""
-        return {"schema": 1, "baseline": BASELINE, "rows": [self._entry(row) for row in self.rows]}
+        return {"schema": 1, "baseline": self.over.text, "rows": [self._entry(row) for row in self.rows]}
 
     def _entry(self, row: Row) -> dict[str, Any]:
         head = {
@@ -154,8 +169,12 @@ def compare(
     input_bits: int | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, npt.NDArray[np.generic]] | None = None,
+    baseline: str = BASELINE,
 ) -> Comparison:
     """Compile every model under every mapping for every target and count what it costs.
+
+    `baseline` is what speed-ups and energies are over: a mapping, as in `mappings`, of the same
+    target, or `MAPPING@TARGET` for all.
 
     Raises UserError for a model, mapping or option that does not exist, isa.ProgramError for a
     target; a model that does not fit a target is a row with a `problem`.
@@ -165,13 +184,30 @@ def compare(
     files = [load_target_file(str(target)) for target in targets]
     base = Options(weight_bits=weight_bits, input_bits=input_bits)
     choices = [(text, options_of(text, base)) for text in mappings]
+    over = _baseline(baseline, base, [file.target.name for file in files])
+    if baseline != BASELINE and over.options not in (options for _, options in choices):
+        raise UserError(
+            f"{baseline!r} is none of the mappings compared", place="--baseline", hint=", ".join(mappings)
+        )
     several = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else models
     rows: list[Row] = []
     for model in several:
         name = str(model) if isinstance(model, str | Path) else model.graph.name or "model"
         variants = Variants(model, shapes=shapes, calibrate=calibrate)
         rows += [_row(variants, name, *choice, file) for file in files for choice in choices]
-    return Comparison(tuple(rows))
+    return Comparison(tuple(rows), over)
+
+
+def _baseline(text: str, base: Options, targets: Sequence[str]) -> Baseline:
+    mapping, at, target = text.partition("@")
+    try:
+        options = options_of(mapping, base)
+    except UserError as error:
+        raise UserError(error.message, place="--baseline", hint=error.hint) from error
+    if at and target not in targets:
+        known = ", ".join(targets)
+        raise UserError(f"{target!r} is none of the targets compared", place="--baseline", hint=known)
+    return Baseline(text, options, target or None)
 
 
 def _row(variants: Variants, model: str, mapping: str, options: Options, file: TargetFile) -> Row:

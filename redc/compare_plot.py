@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from redc.compare import Comparison, Row
+    from runtime.cost import Cost
 
 ENDINGS = (".png", ".svg")
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bb7744", "#999933")
@@ -72,9 +73,14 @@ def plot(comparison: Comparison, path: str) -> None:
         bars.speedup(axes[0], colours)
         bars.energy(axes[1], colours)
         bars.area(axes[2], colours)
-        axes[0].set_ylabel(f"{target}\n\nspeed-up over zero-padding")
+        axes[0].set_ylabel(f"{target}\n\nspeed-up over {comparison.over.text}")
     handles = [_patch(colours[mapping]) for mapping in mappings]
     figure.legend(handles, mappings, loc="outside upper center", ncols=min(6, len(mappings)), frameon=False)
+    drawn = _stack([row.cost for row in comparison.rows if row.cost and row.cost.energy])
+    handles = [_patch(PART_COLOURS[name]) for name in drawn]
+    names = [heading(name) for name in drawn]
+    if drawn:
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=8)
     metadata = {"Date": None} if path.lower().endswith(".svg") else {}
     figure.savefig(path, dpi=130, metadata=metadata)
 
@@ -83,6 +89,12 @@ def _patch(colour: str) -> Any:
     from matplotlib.patches import Patch
 
     return Patch(facecolor=colour, edgecolor="#444444", linewidth=0.4)
+
+
+def _stack(costs: list[Cost]) -> list[str]:
+    """The parts of a bar of energy, from the bottom."""
+    large = large_parts(costs)
+    return [*(name for name in (*COMPONENTS, "leakage") if name in large), "other"] if costs else []
 
 
 class _Bars:
@@ -107,7 +119,8 @@ class _Bars:
         if self.simple(axes, values, colours, "{:.3g}x"):
             axes.set_yscale("log", base=2)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}x")
-            axes.set_ylim(0.7, 2.2 * max(v for v in values.values() if v))
+            drawn = [value for value in values.values() if value]
+            axes.set_ylim(0.7 * min(1, *drawn), 2.2 * max(drawn))
 
     def area(self, axes: Axes, colours: dict[str, str]) -> None:
         """Square millimetres."""
@@ -118,6 +131,8 @@ class _Bars:
         }
         if self.simple(axes, values, colours, "{:.3g}"):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
             axes.set_ylabel("area, mm²")
             axes.set_ylim(top=2.5 * max(values.values()))
 
@@ -137,23 +152,20 @@ class _Bars:
         """Stacked by component, as a share of zero-padding's energy (of the largest without it);
         below each bar its mapping's colour."""
         costs = [row.cost for row in self.rows.values() if row.cost and row.cost.energy]
-        large = large_parts(costs)
-        stack = [*(name for name in (*COMPONENTS, "leakage") if name in large), "other"]
-        seen: set[str] = set()
+        stack = _stack(costs)
         for (model, mapping), row in self.rows.items():
             if row.cost is None or not row.cost.energy:
                 continue
             whole = self.whole(model)
             own = parts(row.cost)
-            own["other"] = sum(amount for name, amount in own.items() if name not in large)
+            own["other"] = sum(amount for name, amount in own.items() if name not in stack)
             low, x = 0.0, self.place(model, mapping)
             for name in stack:
                 height = own.get(name, 0) / whole
                 axes.bar(
                     x, height, self.thin, low, color=PART_COLOURS[name], edgecolor="#444444",
-                    linewidth=0.3, label=None if name in seen else heading(name),
+                    linewidth=0.3,
                 )  # fmt: skip
-                seen.add(name)
                 low += height
             axes.annotate(
                 f"{100 * low:.3g} %", (x, low), (0, 2), textcoords="offset points", ha="center",
@@ -161,13 +173,12 @@ class _Bars:
             )  # fmt: skip
         self.dress(axes, bool(costs))
         if costs:
-            axes.set_ylabel("energy over zero-padding's")
-            top = 1.25 * axes.get_ylim()[1]
+            axes.set_ylabel(f"energy over {self.comparison.over.text}'s")
+            top = 1.12 * axes.get_ylim()[1]
             axes.set_ylim(-0.03 * top, top)
             for (model, mapping), row in self.rows.items():
                 if row.cost and row.cost.energy:
                     axes.bar(self.place(model, mapping), -0.03 * top, self.thin, color=colours[mapping])
-            axes.legend(fontsize=6.5, ncols=2, loc="upper right", framealpha=0.9)
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
 
     def whole(self, model: str) -> int:
@@ -185,4 +196,4 @@ class _Bars:
         axes.set_axisbelow(True)
         if not known:
             axes.text(0.5, 0.5, "not published", ha="center", va="center", transform=axes.transAxes)
-            axes.set_yticks([])
+            axes.set_axis_off()

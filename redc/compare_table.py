@@ -10,6 +10,8 @@ from runtime.cost_report import heading
 from runtime.report import Column, si, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redc.compare import Comparison, Row
 
 SHOWN = 0.01
@@ -37,14 +39,26 @@ def tables(comparison: Comparison) -> str:
         for row in rows:
             if row.problem:
                 blocks.append(f"note: {row.mapping}: {row.problem}")
-    notes = []
+    return "\n\n".join([*blocks, "\n".join(_notes(comparison))]).rstrip()
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    """What the numbers are over, and what they do not contain, once for all targets of which it holds."""
+    from redc.compare import BASELINE
+
+    if comparison.over.text != BASELINE:
+        yield f"note: speed-up and ratio are over {comparison.over.text}"
+    missing: dict[str, list[str]] = {}
     for target in dict.fromkeys(row.target for row in comparison.rows):
         costs = [row.cost for row in comparison.rows if row.target == target and row.cost]
         if costs and not parts(costs[0]):
-            notes.append(f"note: no cost of {target} is published")
-        elif costs and costs[0].unmodelled:
-            notes.append(f"note: not in the sums of {target}: {', '.join(costs[0].unmodelled)}")
-    return "\n\n".join([*blocks, "\n".join(notes)]).rstrip()
+            yield f"note: no cost of {target} is published"
+            continue
+        words = dict.fromkeys(word for cost in costs for word in cost.unmodelled)
+        if words:
+            missing.setdefault(", ".join(words), []).append(target)
+    for names, targets in missing.items():
+        yield f"note: not in the sums of {' and '.join(targets)}: {names}"
 
 
 def _table(comparison: Comparison, rows: list[Row]) -> str:

@@ -54,6 +54,62 @@ def test_a_malformed_target_is_named_in_its_place(
     assert any(line.startswith(f"{place} {message}") for line in found), found
 
 
+HEIR = 'name = "mine"\ndescription = "d"\ninherits = "red-65nm"\n'
+ADC = '[component.adc]\nenergy = {{ value = {}, unit = "fJ", node = "65 nm", source = "x" }}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEIR + ADC.format("nan"), "5:12 component.adc.energy: value is a finite number"),
+        (HEIR + ADC.format("-inf"), "5:12 component.adc.energy: value is a finite number"),
+        (HEIR + ADC.format("-3"), "5:12 component.adc.energy: value is negative"),
+        (HEIR + ADC.format("9" * 200), "5:12 component.adc.energy: value has too many digits"),
+        (HEIR + ADC.format("9" * 5000), "1:1 not TOML: a number has too many digits"),
+        (HEIR + ADC.format("1e-30"), "5:12 component.adc.energy: 1E-30 fJ is no whole number of aJ"),
+        (HEIR + ADC.format("true"), "5:12 component.adc.energy: value is a number, found True"),
+        (HEIR + ADC.format("1979-05-27"), "5:12 component.adc.energy: value is a number, found 1979-05-27"),
+        (HEIR + ADC.format("[1]"), "5:12 component.adc.energy: value is a number, found [1]"),
+        (HEIR + ADC.format("1") + ADC.format("2")[16:], "6:66 not TOML: Cannot overwrite a value"),
+        (HEIR + ADC.format("1") + "[component.adc]\n", "6:15 not TOML: Cannot declare"),
+        (HEIR + "component.adc.energy.value = 3\n", "4:1 component.adc.energy: missing unit, node, source"),
+        (HEIR + '[clock]\nfrequency = "x"\n', '5:1 clock.frequency: expected { value = 1.5, unit = "MHz"'),
+        (HEIR + "component = 3\n", "4:1 [component] is a table"),
+        (HEIR + "[machine]\nadc = 8.5\n", "5:1 adc: expected a number from 1 to 64, found 8.5"),
+        (HEIR + "[machine]\nadc = nan\n", "5:1 adc: expected a number from 1 to 64, found NaN"),
+        (HEIR + "[machine]\nadders = 99999999999999\n", "5:1 adders: expected a number from 1 to 2147483648"),
+        (HEIR + "[machine]\nencoding = [1]\n", "5:1 encoding: expected differential, offset or flip"),
+        (HEIR.replace("red-65nm", "red-65n"), "3:1 no target is named 'red-65n', and no file lies"),
+        (HEIR.replace("red-65nm", "."), "3:1 no target is named '.', and no file lies"),
+        (HEIR.replace('name = "mine"\n', ""), "1:1 missing: name"),
+        (HEIR.replace('"mine"', '""'), "1:1 name is a line of 1 to 80 printable characters"),
+        (HEIR.replace('"mine"', '"a\\nb"'), "1:1 name is a line of 1 to 80 printable characters"),
+        ("", "1:1 missing: name, description, machine, source, clock, component"),
+        (HEIR + "x = " + "[" * 5000, "1:1 not TOML: brackets are nested too deeply"),
+    ],
+)  # fmt: skip
+def test_whatever_a_file_holds_is_one_error_in_its_place(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(isa.ProgramError) as caught:
+        isa.load_target(str(path))
+    found = [f"{d.span.line}:{d.span.column} {d.message}" for d in caught.value.diagnostics]
+    assert any(line.startswith(message) for line in found), found
+
+
+def test_bytes_that_are_no_text_have_a_place_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(HEIR.encode() + b"# \xe9\n")
+    with pytest.raises(isa.ProgramError) as caught:
+        isa.load_target(str(path))
+    (found,) = caught.value.diagnostics
+    assert (found.span.line, found.span.column, found.message) == (4, 3, "not UTF-8: a byte 0xe9")
+    path.write_bytes(b"\xef\xbb\xbf" + HEIR.encode())
+    assert isa.load_target(str(path)).name == "mine"
+    with pytest.raises(isa.ProgramError, match="cannot read this target: Is a directory"):
+        isa.load_target(str(tmp_path) + "/")
+
+
 def test_an_unknown_target_names_the_nearest() -> None:
     with pytest.raises(isa.ProgramError, match=r"(?s)no target is named 'isac'.*did you mean isaac\?"):
         isa.load_target("isac")

@@ -45,6 +45,52 @@ def test_ratios_are_over_zero_padding_by_whatever_name(found: Comparison) -> Non
     assert alone.ratios(alone.rows[0]) == (None, None)
 
 
+MINE = """
+name = "mine"
+description = "red-65nm at half the clock, with an ADC of half the energy"
+inherits = "red-65nm"
+[clock]
+frequency = { value = 55.5, unit = "MHz", node = "65 nm", source = "assumed" }
+[component.adc]
+energy = { value = 200, unit = "fJ", node = "65 nm", source = "assumed" }
+"""
+
+
+def test_a_design_of_ones_own_is_compared_with_red_across_targets(tmp_path: Path) -> None:
+    """Between targets the speed-up is one of latency: the same cycles at half the clock."""
+    mine = tmp_path / "mine.toml"
+    mine.write_text(MINE)
+    targets = ("red-65nm", str(mine))
+    found = compare("GAN_Deconv4", mappings=("red", "packed"), targets=targets, baseline="red@red-65nm")
+    red, packed, mine_red, _ = found.rows
+    assert found.ratios(red) == (1, 1)
+    assert found.ratios(mine_red)[0] == pytest.approx(0.5)
+    saved = found.ratios(mine_red)[1]
+    assert saved is not None
+    assert saved < 1
+    assert found.ratios(packed)[0] == red.cycles / packed.cycles
+    assert "note: speed-up and ratio are over red@red-65nm" in found.table()
+    assert found.as_dict()["baseline"] == "red@red-65nm"
+    from redc.compare_plot import plot
+
+    plot(found, str(tmp_path / "own.svg"))
+    assert "speed-up over red@red-65nm" in (tmp_path / "own.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        ("red@mine", "'mine' is none of the targets compared"),
+        ("packed", "'packed' is none of the mappings compared"),
+        ("rd", "'rd': unknown mapping 'rd'"),
+    ],
+)
+def test_a_baseline_that_is_not_compared_is_an_error(baseline: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compare("GAN_Deconv4", mappings=("red",), targets=("isaac",), baseline=baseline)
+    assert (caught.value.place, caught.value.message) == ("--baseline", message)
+
+
 def test_json_has_every_number_and_the_table_every_row(found: Comparison) -> None:
     document = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     for entry, row in zip(document["rows"], found.rows, strict=True):
@@ -56,7 +102,7 @@ def test_json_has_every_number_and_the_table_every_row(found: Comparison) -> Non
     for row in found.rows:
         assert f"{row.model} on {row.target}\n" in table
         assert f"\n{row.mapping} " in table
-    assert "note: not in the sums of isaac: wires, routers, off-chip traffic" in table
+    assert "note: not in the sums of red-65nm and isaac: wires, routers, off-chip traffic" in table
 
 
 @pytest.mark.parametrize(
