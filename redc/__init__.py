@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from redc.compiler import compile
     from redc.diff import Report, diff
     from redc.errors import AssumedInputs, UserError
+    from redc.montecarlo import MonteCarlo, montecarlo
 
 __version__ = "0.1.0"
 __all__ = [
     "AssumedInputs",
     "Comparison",
+    "MonteCarlo",
     "Report",
     "UserError",
     "__version__",
     "compare",
     "compile",
     "diff",
+    "montecarlo",
 ]
 
 _HOME = {
@@ -35,6 +38,8 @@ _HOME = {
     "compare": "redc.compare",
     "compile": "redc.compiler",
     "diff": "redc.diff",
+    "MonteCarlo": "redc.montecarlo",
+    "montecarlo": "redc.montecarlo",
     "Report": "redc.diff",
     "UserError": "redc.errors",
 }

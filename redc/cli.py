@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from redc import __version__
-from runtime.options import add_engine_arguments, add_run_arguments
+from runtime.options import add_engine_arguments, add_run_arguments, seed
 
 INTERRUPTED = 130
 
@@ -173,6 +173,17 @@ def parser() -> Parser:
     add_compare_options(sub)
 
     sub = add(
+        "montecarlo",
+        "run a model on many machines that are built alike, whose cells differ: SQNR per layer and output",
+        "  redc montecarlo dcgan_face64 --target isaac --trials 50\n"
+        "  redc montecarlo net.onnx --target mine.toml --input in.npz --plot spread.png\n"
+        "  redc montecarlo net.onnx --program net.red --target worse-cells.toml --json",
+    )
+    add_model(sub)
+    add_trial_arguments(sub)
+    add_compile_options(sub)
+
+    sub = add(
         "check", "verify a program: syntax, addresses, registers, overflow, data", "  redc check net.red"
     )
     sub.add_argument("program", metavar="PROG.red")
@@ -253,6 +264,23 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         help="show the graph after a pass: " + ", ".join(PASSES),
     )  # fmt: skip
     group.add_argument("--verify-each", action="store_true", help="verify the graph after every pass")
+
+
+def add_trial_arguments(sub: argparse.ArgumentParser) -> None:
+    """What `redc montecarlo` runs."""
+    sub.add_argument(
+        "--trials", metavar="N", type=positive, default=20, help="machines (default: %(default)s)"
+    )
+    sub.add_argument("--seed", metavar="S", type=seed, default=0, help="of the first machine (default: 0)")
+    sub.add_argument(
+        "--input", metavar="IN.npz", help="inputs by ONNX name; default: samples, see redc models"
+    )
+    sub.add_argument(
+        "--program", metavar="PROG.red", help="run this program instead of compiling one; then --target says "
+        "whose cells it runs on (default: those of the target it names)",
+    )  # fmt: skip
+    sub.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
+    sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
 
 
 def add_compare_options(sub: argparse.ArgumentParser) -> None:

@@ -207,7 +207,7 @@ def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
         shapes=dict(options.shape) or None,
         calibrate=_samples(options.calibrate),
         host=options.host,
-        bind=_bindings(options.bind),
+        bind=bindings(options.bind),
         after=after,
         verify_each=options.verify_each,
     )
@@ -222,7 +222,7 @@ def _samples(path: str | None) -> Mapping[str, Any] | None:
     return read_npz(path, "--calibrate")
 
 
-def _bindings(pairs: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
+def bindings(pairs: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
     """`--bind`: a value per name, from an .npy file or from the key of that name in an .npz."""
     from redc.errors import did_you_mean
     from runtime.npz import read_npy, read_npz
@@ -260,32 +260,13 @@ def diff_command(options: argparse.Namespace) -> int:
     from runtime.npz import read_npz
     from runtime.progress import progress
 
-    compiling: dict[str, Any] = {}
-    if options.program is not None:
-        changed = [
-            f"--{key.replace('_', '-')}" for key in sorted(DEFAULTS) if getattr(options, key) != DEFAULTS[key]
-        ]
-        changed += ["--shape"] * bool(options.shape) + ["--calibrate"] * bool(options.calibrate)
-        changed += ["--no-host"] * (not options.host)
-        if changed:
-            raise UserError(
-                f"{', '.join(changed)}: an option of compiling, but there is a program",
-                place="--program",
-                hint="leave out the program, or the options",
-            )
-    else:
-        compiling = {key: getattr(options, key) for key in DEFAULTS}
-        compiling["host"] = options.host
-        if options.shape:
-            compiling["shapes"] = dict(options.shape)
-        if options.calibrate is not None:
-            compiling["calibrate"] = _samples(options.calibrate)
+    compiling = compiling_options(options)
     with progress(f"checking {options.model}"):
         report = diff(
             options.model,
             program=options.program,
             inputs=read_npz(options.input, "--input") if options.input is not None else None,
-            bind=_bindings(options.bind),
+            bind=bindings(options.bind),
             min_sqnr=options.min_sqnr,
             engine=options.engine,
             fidelity=options.fidelity,
@@ -297,6 +278,30 @@ def diff_command(options: argparse.Namespace) -> int:
     else:
         print(report.table())
     return 0 if report.passed else 1
+
+
+def compiling_options(options: argparse.Namespace, *, changed_target: bool = True) -> dict[str, Any]:
+    """The options of `redc.compile`.  With a program there are none: the user may give none either,
+    but for a target where `changed_target` is False."""
+    if options.program is not None:
+        fixed = [key for key in sorted(DEFAULTS) if changed_target or key != "target"]
+        changed = [f"--{key.replace('_', '-')}" for key in fixed if getattr(options, key) != DEFAULTS[key]]
+        changed += ["--shape"] * bool(options.shape) + ["--calibrate"] * bool(options.calibrate)
+        changed += ["--no-host"] * (not options.host)
+        if changed:
+            raise UserError(
+                f"{', '.join(changed)}: an option of compiling, but there is a program",
+                place="--program",
+                hint="leave out the program, or the options",
+            )
+        return {}
+    compiling = {key: getattr(options, key) for key in DEFAULTS}
+    compiling["host"] = options.host
+    if options.shape:
+        compiling["shapes"] = dict(options.shape)
+    if options.calibrate is not None:
+        compiling["calibrate"] = _samples(options.calibrate)
+    return compiling
 
 
 DEFAULTS = {
@@ -456,12 +461,20 @@ def models_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def montecarlo_command(options: argparse.Namespace) -> int:
+    """`redc montecarlo`, which has its own file."""
+    from redc.montecarlo import montecarlo_command as run
+
+    return run(options)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "compile": compile_command,
     "map": map_command,
     "run": run_program,
     "diff": diff_command,
     "compare": compare_command,
+    "montecarlo": montecarlo_command,
     "check": check_command,
     "fmt": fmt_command,
     "targets": targets_command,

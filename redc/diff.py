@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,9 +67,65 @@ def diff(
     """
     import runtime
     from isa.targets import device_of
-    from redc.frontend import bind_inputs, load_model
 
     target = None if isinstance(options.get("target"), Target | None) else str(options["target"])
+    setup = set_up(model, program, inputs, bind=bind, seed=seed, options=options)
+    program, network, reference = setup.program, setup.network, setup.reference
+    device = device_of(program.target, target) if fidelity == "analog" else None
+    loaded = runtime.load(program, engine=engine, fidelity=fidelity, observe=True, seed=seed, device=device)
+    result = loaded.run(setup.inputs)
+    comparison = Comparison(network, program, result.buffers, result.accumulators, reference)
+    rows = [
+        comparison.row(layer, counters.rounds, counters.cycles, result.host_seconds.get(layer.name))
+        for layer, (_, counters) in zip(program.layers, result.counters, strict=True)
+    ]
+    layers = tuple(_with_losses(row, n, result) for n, row in enumerate(rows))
+    return Report(
+        model=setup.title,
+        target=program.target.name,
+        mapping=_mapping(program),
+        engine=engine,
+        fidelity=fidelity,
+        outputs=tuple(_output(name, result.outputs[name], reference[name]) for name in network.outputs),
+        layers=layers,
+        rounds=result.total.rounds,
+        cycles=result.total.cycles,
+        arrays=sum(arrays_of(program, name) for name in program.crossbars),
+        costs=_costs(program, result.counters, target),
+        min_sqnr=min_sqnr,
+        problems=tuple(comparison.problems()),
+        notes=(*setup.notes, *result.notes),
+        work=comparison.work,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What there is to compare: the program of a model, its inputs, and the float model's tensors.
+
+    reference   the float model's tensors by ONNX name, see `_float_run`
+    """
+
+    title: str
+    program: Program
+    network: Network
+    inputs: Mapping[str, Array]
+    reference: Mapping[str, Array]
+    notes: tuple[str, ...]
+
+
+def set_up(
+    model: str | Path | onnx.ModelProto,
+    program: Program | str | Path | None,
+    inputs: Mapping[str, Array] | None,
+    *,
+    bind: Mapping[str, Array] | None,
+    seed: int,
+    options: dict[str, Any],
+) -> Setup:
+    """Compile `model` (or take its program), find inputs for it, and run it in floats.  As `diff`."""
+    from redc.frontend import bind_inputs, load_model
+
     proto = load_model(model)
     if program is not None and not isinstance(program, Program):
         import isa
@@ -102,33 +158,8 @@ def diff(
     if inputs is None:
         inputs, note = _inputs_for(program, model, seed)
         notes.append(note)
-    device = device_of(program.target, target) if fidelity == "analog" else None
-    loaded = runtime.load(program, engine=engine, fidelity=fidelity, observe=True, seed=seed, device=device)
-    result = loaded.run(inputs)
-    reference = _float_run(network, program, inputs)
-    comparison = Comparison(network, program, result.buffers, result.accumulators, reference)
-    rows = [
-        comparison.row(layer, counters.rounds, counters.cycles, result.host_seconds.get(layer.name))
-        for layer, (_, counters) in zip(program.layers, result.counters, strict=True)
-    ]
-    layers = tuple(_with_losses(row, n, result) for n, row in enumerate(rows))
-    return Report(
-        model=str(model) if isinstance(model, str | Path) else proto.graph.name or "model",
-        target=program.target.name,
-        mapping=_mapping(program),
-        engine=engine,
-        fidelity=fidelity,
-        outputs=tuple(_output(name, result.outputs[name], reference[name]) for name in network.outputs),
-        layers=layers,
-        rounds=result.total.rounds,
-        cycles=result.total.cycles,
-        arrays=sum(arrays_of(program, name) for name in program.crossbars),
-        costs=_costs(program, result.counters, target),
-        min_sqnr=min_sqnr,
-        problems=tuple(comparison.problems()),
-        notes=(*notes, *result.notes),
-        work=comparison.work,
-    )
+    title = str(model) if isinstance(model, str | Path) else proto.graph.name or "model"
+    return Setup(title, program, network, inputs, _float_run(network, program, inputs), tuple(notes))
 
 
 def _with_losses(row: LayerRow, position: int, result: Result) -> LayerRow:

@@ -146,17 +146,10 @@ class Comparison:
         self.computed.update(node.output[0] for node in graph.node if node.output)
 
     def _closeness(self, layer: Layer) -> Closeness | None:
-        reference = self.reference.get(layer.tensor or "")
-        held = _stored(self.program, layer)
-        if reference is not None and held is not None and held.raw:
-            got = self.codes[held.name]
-            same = got.dtype.kind == "f" and got.shape == reference.shape
-            return Closeness.of(got, reference) if same else None
-        if reference is None or held is None or held.scale is None:
+        got, reference = values_of(self.program, layer, self.codes), self.reference.get(layer.tensor or "")
+        if got is None or reference is None or got.size != reference.size:
             return None
-        codes = np.moveaxis(self.codes[held.name].astype(np.int64), -1, held.axis)
-        real = (codes - held.zero).astype(np.float32) * np.float32(held.scale)
-        return Closeness.of(real, reference) if real.size == reference.size else None
+        return Closeness.of(got, reference)
 
     def _copy_problem(self, layer: Layer, target: Any, source: Any) -> str | None:
         """A `reshape` must copy a tensor to its own other shape, in the order of the ONNX tensors."""
@@ -235,6 +228,20 @@ def _fired(layer: Layer) -> list[str]:
             assert isinstance(group, Matrix)
             groups[group.name] = None
     return list(groups)
+
+
+def values_of(program: Program, layer: Layer, codes: Mapping[str, Array]) -> Array | None:
+    """What a layer computed, as floats in the order of its ONNX tensor; None where it is not floats."""
+    held = _stored(program, layer)
+    if held is None or (held.raw and codes[held.name].dtype.kind != "f"):
+        return None
+    if held.raw:
+        return codes[held.name]
+    if held.scale is None:
+        return None
+    moved = np.moveaxis(codes[held.name].astype(np.int64), -1, held.axis)
+    real: Array = (moved - held.zero).astype(np.float32) * np.float32(held.scale)
+    return real
 
 
 def arrays_of(program: Program, crossbar: str) -> int:

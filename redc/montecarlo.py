@@ -1,0 +1,120 @@
+"""`redc montecarlo`: what becomes of a network's values on many machines that are built alike.
+
+One program runs on as many seeds of `analog` as there are trials (docs/fidelity.md); every trial
+is one machine: its cells' errors, its noise.  How far its values are from those of `exact`, and
+from the float model's, is kept for every layer and output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from isa.program import Program, Target
+from redc.diff import Array, Setup, set_up
+from redc.diff_layers import values_of
+from redc.montecarlo_report import MonteCarlo, Spread
+
+if TYPE_CHECKING:
+    import onnx
+
+    from runtime import Result
+
+__all__ = ["MonteCarlo", "Spread", "montecarlo"]
+
+TRIALS = 20
+
+
+def montecarlo(
+    model: str | Path | onnx.ModelProto,
+    program: Program | str | Path | None = None,
+    inputs: Mapping[str, Array] | None = None,
+    *,
+    trials: int = TRIALS,
+    seed: int = 0,
+    engine: Literal["fast", "step"] = "fast",
+    target: str | Path | Target | None = None,
+    bind: Mapping[str, Array] | None = None,
+    **options: Any,
+) -> MonteCarlo:
+    """Compile `model` (or take `program`) once and run it on `trials` machines.
+
+    trials      seeds from `seed` on
+    target      what the program is compiled for, and whose cells it runs on; with a `program`,
+                the target (or TOML file) whose cells it runs on, of the program's machine
+    inputs, bind, options    as of `redc.diff`
+
+    Raises as `redc.diff`; ProgramError where the target says nothing about its cells.
+    """
+    import runtime
+    from isa.targets import device_of
+    from runtime.progress import counted
+
+    if program is None and target is not None:
+        options["target"] = target
+    setup = set_up(model, program, inputs, bind=bind, seed=0, options=options)
+    program = setup.program
+    device = device_of(program.target, None if isinstance(target, Target | None) else str(target))
+    exact = _values(setup, runtime.load(program, engine).run(setup.inputs))
+    report = MonteCarlo.of(setup, exact, device, engine=engine, seed=seed)
+    for number in counted(range(seed, seed + trials), f"{setup.title}: machine"):
+        loaded = runtime.load(program, engine, fidelity="analog", seed=number, device=device, verify=False)
+        result = loaded.run(setup.inputs)
+        report.add(_values(setup, result), exact, result.notes)
+    return report
+
+
+def _values(setup: Setup, result: Result) -> dict[tuple[str, str], Array]:
+    """What every layer and output came to, as floats, by ("layer" or "output", its name)."""
+    found = {("output", name): result.outputs[name] for name in setup.network.outputs}
+    for layer in setup.program.layers:
+        values = values_of(setup.program, layer, result.buffers)
+        if values is not None and layer.tensor in setup.reference:
+            found["layer", layer.name] = values
+    return found
+
+
+def montecarlo_command(options: argparse.Namespace) -> int:
+    """`redc montecarlo`."""
+    from redc.commands import bindings, compiling_options, print_document
+    from redc.compare_plot import check_plot
+    from redc.montecarlo_plot import plot
+    from runtime.npz import read_npz
+
+    if options.plot:
+        check_plot(options.plot)
+    compiling = compiling_options(options, changed_target=False)
+    target = compiling.pop("target", None)
+    if options.program is not None and options.target != "red-65nm":
+        target = options.target
+    report = montecarlo(
+        options.model,
+        program=options.program,
+        inputs=read_npz(options.input, "--input") if options.input is not None else None,
+        trials=options.trials,
+        seed=options.seed,
+        engine=options.engine,
+        target=target,
+        bind=bindings(options.bind),
+        **compiling,
+    )
+    if options.plot:
+        plot(report, options.plot)
+    if options.json:
+        print_document(report.as_dict())
+    else:
+        print(report.table())
+    return 0
+
+
+class _Callable(ModuleType):
+    """`redc.montecarlo` is this module and this function, as `redc.diff` is."""
+
+    __call__ = staticmethod(montecarlo)
+
+
+sys.modules[__name__].__class__ = _Callable

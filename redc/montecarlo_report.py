@@ -1,0 +1,168 @@
+"""What a Monte Carlo run found: for every layer and output, SQNRs of all trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from isa.device import Device
+from redc.diff import Array
+from redc.diff_report import Closeness, decibels, grid
+
+if TYPE_CHECKING:
+    from redc.diff import Setup
+
+QUANTILES = {"median": 0.5, "p5": 0.05, "p95": 0.95}
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest of them that at least `share` of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+@dataclass(slots=True, eq=False)
+class Spread:
+    """The values of a layer or an output over all trials.
+
+    reference      the float model's
+    ideal_db       SQNR of `exact` against the float model: what quantisation alone costs
+    against_float  SQNR of each trial against the float model
+    against_exact  SQNR of each trial against `exact`: what the cells cost
+    """
+
+    key: tuple[str, str]
+    op: str | None
+    shape: tuple[int, ...]
+    reference: Array
+    ideal_db: float
+    against_float: list[float] = field(default_factory=list)
+    against_exact: list[float] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.key[1]
+
+    def add(self, values: Array, exact: Array) -> None:
+        """One more trial."""
+        self.against_float.append(Closeness.of(values, self.reference).sqnr_db)
+        self.against_exact.append(Closeness.of(values, exact).sqnr_db)
+
+    def as_dict(self) -> dict[str, Any]:
+        """In decibels; null where nothing differs."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "exact_sqnr_db": _finite(self.ideal_db),
+            "against_float": _summary(self.against_float),
+            "against_exact": _summary(self.against_exact),
+        }
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    found: dict[str, Any] = {key: _finite(quantile(values, share)) for key, share in QUANTILES.items()}
+    return found | {"worst": _finite(min(values)), "trials": list(map(_finite, values))}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@dataclass(slots=True, eq=False)
+class MonteCarlo:
+    """Trials of one program."""
+
+    model: str
+    target: str
+    engine: str
+    seed: int
+    device: Device
+    layers: list[Spread]
+    outputs: list[Spread]
+    notes: list[str]
+    trials: int = 0
+
+    @staticmethod
+    def of(
+        setup: Setup,
+        exact: Mapping[tuple[str, str], Array],
+        device: Device,
+        *,
+        engine: str,
+        seed: int,
+    ) -> MonteCarlo:
+        """Before the first trial.  `exact` holds the values of the ideal machine."""
+
+        def spread(key: tuple[str, str], op: str | None, reference: Array) -> Spread:
+            return Spread(key, op, reference.shape, reference, Closeness.of(exact[key], reference).sqnr_db)
+
+        layers = [
+            spread(("layer", layer.name), layer.op, setup.reference[layer.tensor])
+            for layer in setup.program.layers
+            if layer.tensor and ("layer", layer.name) in exact
+        ]
+        outputs = [spread(("output", n), None, setup.reference[n]) for n in setup.network.outputs]
+        target = setup.program.target.name
+        return MonteCarlo(setup.title, target, engine, seed, device, layers, outputs, list(setup.notes))
+
+    def add(
+        self,
+        found: Mapping[tuple[str, str], Array],
+        exact: Mapping[tuple[str, str], Array],
+        notes: Sequence[str],
+    ) -> None:
+        """One more trial: its values beside those of `exact`."""
+        for spread in (*self.layers, *self.outputs):
+            spread.add(found[spread.key], exact[spread.key])
+        self.trials += 1
+        self.notes += [note for note in notes if note not in self.notes]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document of `redc montecarlo --json`; decibels are null where nothing differs."""
+        return {
+            "schema": 1,
+            "model": self.model,
+            "target": self.target,
+            "engine": self.engine,
+            "fidelity": "analog",
+            "seed": self.seed,
+            "trials": self.trials,
+            "device": {
+                name: {"values": list(map(float, n.values)), "unit": n.unit, "source": n.source}
+                for name, n in self.device.numbers.items()
+            },
+            "outputs": [spread.as_dict() for spread in self.outputs],
+            "layers": [spread.as_dict() | {"op": spread.op} for spread in self.layers],
+            "notes": self.notes,
+        }
+
+    def table(self) -> str:
+        """For people: a row per layer and per output."""
+        head = ["", "op", "exact", "median", "5 %", "95 %", "worst", "median", "5 %", "95 %", "worst"]
+        right = set(range(2, len(head)))
+        rows = [_cells(spread) for spread in self.layers]
+        ends = [_cells(spread) for spread in self.outputs]
+        effects = [f"  {name:<13} {number.text}" for name, number in self.device.numbers.items()]
+        above = "SQNR in dB: of exact, and of the trials, against the float model; then against exact"
+        return "\n".join(
+            [
+                f"{self.model} on {self.target} ({self.engine}, analog): {self.trials} machines, "
+                f"seeds {self.seed} to {self.seed + self.trials - 1}",
+                *(effects or ["  an ideal device"]),
+                "",
+                above,
+                "",
+                grid(["layer", *head[1:]], rows, right),
+                "",
+                grid(["output", *head[1:]], ends, right),
+                *(["", *(f"note: {note}" for note in self.notes)] if self.notes else []),
+            ]
+        )
+
+
+def _cells(spread: Spread) -> list[str]:
+    found = [spread.name, spread.op or "-", decibels(spread.ideal_db)]
+    for values in (spread.against_float, spread.against_exact):
+        found += [decibels(quantile(values, share)) for share in QUANTILES.values()] + [decibels(min(values))]
+    return found
