@@ -50,6 +50,7 @@ METRICS: Mapping[str, tuple[Dimension, str]] = {
     "area": (AREA, "of one"),
     "leakage": (POWER, "of one, all the time"),
     "latency": (TIME, "of one event"),
+    "write_latency": (TIME, "to program one row"),
 }
 
 
@@ -65,7 +66,7 @@ class Component:
 COMPONENTS: Mapping[str, Component] = {
     "driver": Component("word-line driver with its DAC, one per word line", "word-line pulse"),
     "array": Component(
-        "cell", "read of one cell", ("energy", "write", "area", "leakage", "latency")
+        "cell", "read of one cell", ("energy", "write", "area", "leakage", "latency", "write_latency")
     ),
     "sample_hold": Component("sample-and-hold, one per converted column", "sample"),
     "adc": Component("ADC, one per `share` columns", "conversion", ("energy", "area", "leakage", "latency")),

@@ -21,6 +21,7 @@ from runtime.inventory import Inventory, inventory
 ATTO = 10**18
 WIRES = "wires, routers, off-chip traffic"
 """What no target has numbers for."""
+FEMTO = 10**15
 NM2_PER_MM2 = 10**12
 
 EVENTS_OF: Mapping[str, tuple[str, ...]] = {
@@ -72,6 +73,7 @@ class Cost:
     layers       in order
     area         square nanometres by component
     write        attojoules to program the weights, once; in no other sum
+    write_time   femtoseconds of it: all arrays at once, row by row; in no latency
     batch        inputs that one run takes
     unmodelled   what no number here contains
     """
@@ -81,6 +83,7 @@ class Cost:
     inventory: Inventory
     area: Amounts
     write: int | None
+    write_time: int | None
     batch: int
     unmodelled: tuple[str, ...]
 
@@ -139,6 +142,7 @@ class Cost:
             "energy_aj": dict(self.dynamic),
             "leakage_aj": dict(self.leakage),
             "write_energy_j": joules(self.write),
+            "write_time_s": None if self.write_time is None else self.write_time / FEMTO,
             "area_mm2": None if self.total_area is None else self.total_area / NM2_PER_MM2,
             "area_nm2": dict(self.area),
             "parts": {name: self.inventory.parts[name] for name in COMPONENTS},
@@ -199,6 +203,7 @@ def cost_of(program: Program, counters: Sequence[tuple[str, Counters]], costs: C
         inventory=found,
         area={name: times(found.parts[name], name, "area") for name in COMPONENTS},
         write=times(found.cells_written, "array", "write"),
+        write_time=times(found.rows, "array", "write_latency"),
         batch=max((b.onnx_shape[0] for b in program.inputs if b.onnx_shape), default=1),
         unmodelled=tuple(unmodelled),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isa.costs import COMPONENTS
-from runtime.cost import ATTO, NM2_PER_MM2, Cost, joules, known_sum
+from runtime.cost import ATTO, FEMTO, NM2_PER_MM2, Cost, joules, known_sum
 from runtime.report import Cell, Column, si, table
 
 WORDS = {"sample_hold": "S&H", "shift_add": "shift-add"}
@@ -54,7 +54,9 @@ def paragraph(cost: Cost) -> list[str]:
         used = 100 * found.cells_used / found.cells_owned
         lines.append(f"utilisation  {used:.1f} % of {found.cells_owned:,} cells in {found.arrays:,} arrays")
     if cost.write is not None:
-        lines.append(f"weights      {si(cost.write / ATTO, 'J')} to write them, once; in no sum above")
+        time = "" if cost.write_time is None else f" and {si(cost.write_time / FEMTO, 's')}"
+        energy = si(cost.write / ATTO, "J")
+        lines.append(f"weights      {energy}{time} to write them, once; in no sum above")
     if cost.unmodelled:
         lines.append(f"not in it    {', '.join(cost.unmodelled)}")
     return lines

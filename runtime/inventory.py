@@ -25,6 +25,7 @@ class Inventory:
     cells_owned   cells of those arrays
     cells_used    cells that hold a weight; blanks hold none
     cells_written cells that are programmed: the used ones, and reference columns
+    rows          word lines of the tallest array
     """
 
     parts: Mapping[str, int]
@@ -32,12 +33,13 @@ class Inventory:
     cells_owned: int
     cells_used: int
     cells_written: int
+    rows: int
 
 
 def inventory(program: Program, counters: Sequence[tuple[str, Counters]]) -> Inventory:
     """Of a verified program; `counters` per layer, as `runtime.count.count` gives them."""
     parts = dict.fromkeys(("driver", "array", "sample_hold", "adc", "shift_add", "register"), 0)
-    arrays = used = written = 0
+    arrays = used = written = tallest = 0
     for crossbar in program.crossbars.values():
         here = _crossbar(program, crossbar)
         for name in parts:
@@ -45,11 +47,12 @@ def inventory(program: Program, counters: Sequence[tuple[str, Counters]]) -> Inv
         arrays += here.arrays
         used += here.cells_used
         written += here.cells_written
+        tallest = max(tallest, here.rows)
     parts["adder"] = _lanes([(c.sums, c.cycles) for _, c in counters])
     parts["vector"] = _lanes([(c.vector_ops, c.cycles) for _, c in counters])
     parts["buffer"] = sum(math.prod(b.shape) * b.type.bits for b in program.buffers.values() if not b.raw)
     parts["control"] = 1
-    return Inventory(parts, arrays, parts["array"], used, written)
+    return Inventory(parts, arrays, parts["array"], used, written, tallest)
 
 
 def _crossbar(program: Program, crossbar: Crossbar) -> Inventory:
@@ -72,7 +75,7 @@ def _crossbar(program: Program, crossbar: Crossbar) -> Inventory:
         "shift_add": arrays * adcs,
         "register": latched + results,
     }
-    return Inventory(parts, arrays, parts["array"], used, used + references)
+    return Inventory(parts, arrays, parts["array"], used, used + references, rows)
 
 
 def _lines(crossbar: Crossbar, target: Target) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
@@ -60,6 +61,57 @@ def test_drives_cell_reads_array_reads_and_conversions_are_those_of_the_formula(
             **options,
         )
         assert {name: counters.as_dict()[name] for name in expected} == expected, options
+
+
+@pytest.mark.parametrize(("zero", "bits"), [(0, 8), (1, 9), (127, 9), (128, 8), (129, 9), (255, 9)])
+@pytest.mark.parametrize("dac", [1, 2])
+def test_a_zero_point_is_streamed_in_the_planes_of_code_less_zero(zero: int, bits: int, dac: int) -> None:
+    """Codes 0 to 255 less their zero: 8 bits as -128 to 127 or 0 to 255, else 9."""
+    target = Target("z", rows=7, columns=23, dac=dac)
+    model = quantised(zero)
+    for options in MAPPINGS:
+        program = redc.compile(model, target=target, **options)
+        counters = next(c for _, c in count(program) if c.rounds)
+        (crossbar,) = program.crossbars.values()
+        layer = Layer(1, 4, 3, 1, (3, 3), (2, 2), (1, 1), (1, 0), (4, 3), (8, 7))
+        expected = layer.counts(
+            target,
+            planes=-(-bits // dac),
+            weight_bits=8,
+            shape=(crossbar.row_bands, crossbar.column_bands),
+            **options,
+        )
+        assert {name: counters.as_dict()[name] for name in expected} == expected, options
+
+
+def quantised(zero: int) -> onnx.ModelProto:
+    """QuantizeLinear, DequantizeLinear, ConvTranspose of 4 to 3 channels, k3 s2, 4 x 3 to 8 x 7."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.5),
+        "z": np.uint8(zero),
+        "w": rng.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8),
+        "ws": np.float32(0.25),
+        "wz": np.int8(0),
+    }
+    node = onnx.helper.make_node
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["xd"]),
+        node("DequantizeLinear", ["w", "ws", "wz"], ["wd"]),
+        node("ConvTranspose", ["xd", "wd"], ["t"], "ct", strides=[2, 2], pads=[1, 0, 0, 0]),
+        node("QuantizeLinear", ["t", "s", "z"], ["r"]),
+        node("DequantizeLinear", ["r", "s", "z"], ["y"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "zero",
+        [value("x", onnx.TensorProto.FLOAT, (1, 4, 4, 3))],
+        [value("y", onnx.TensorProto.FLOAT, (1, 3, 8, 7))],
+        [onnx.numpy_helper.from_array(v, name) for name, v in constants.items()],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
 
 
 @given(deconvolutions())

@@ -74,6 +74,7 @@ def test_a_deconvolution_by_hand() -> None:
     assert own.parts["buffer"] == 2 * 2 * 8 + 4 * 4 * 8
     assert found.area["adc"] == 4 * 4951 * 10**6
     assert found.write == 32 * 400_000
+    assert found.write_time == 1 * 10 * 10**6  # arrays of one row
     watts = 4 * 4_560_000_000_000
     assert found.leakage["adc"] == round(Fraction(watts * 261, 111_000_000))
 
@@ -97,7 +98,7 @@ def test_a_blank_is_no_use_of_cells() -> None:
 
 def test_what_is_not_published_is_null_and_named() -> None:
     found = cost(deconvolution(), "prime").totals()
-    for key in ("latency_s", "energy_j", "area_mm2", "write_energy_j", "throughput_per_s"):
+    for key in ("latency_s", "energy_j", "area_mm2", "write_energy_j", "write_time_s", "throughput_per_s"):
         assert found[key] is None
     assert "clock frequency" in found["not_modelled"]
     assert set(found["energy_aj"].values()) == {None}
