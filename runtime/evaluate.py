@@ -208,16 +208,23 @@ class _Linear:
         self.cost += sum(other.cost + self.width * 8 for other in self.others)
         if self.differences:
             self.cost += self.differences.cost
-        elif len(self.products) == 1 and not self.others:
-            self._narrow_constant()
+        self.narrow = len(self.products) == 1 and not self.others
+        if self.narrow:
+            self._choose_type()
 
-    def _narrow_constant(self) -> None:
-        """Give the constant the product's own type where their sum provably fits it."""
-        if self.constant is None:
-            return
-        largest = self.products[0].bound + int(np.abs(self.constant).max())
+    def _choose_type(self) -> None:
+        """Stay in the product's own type where all sums provably fit it."""
+        largest = self.products[0].bound
         dtype = self.products[0].result
-        if largest < {"int32": 2**31, "float32": 2**24, "float64": 2**53, "int64": 2**63}[dtype.name]:
+        if self.differences:
+            largest += self.differences.bound
+            self.narrow = dtype == self.differences.dtype
+        if self.constant is not None:
+            largest += int(np.abs(self.constant).max())
+        self.narrow &= (
+            largest < {"int32": 2**31, "float32": 2**24, "float64": 2**53, "int64": 2**63}[dtype.name]
+        )
+        if self.narrow and self.constant is not None:
             self.constant = self.constant.astype(dtype)
 
     def __call__(self, sources: Sources, start: int, stop: int, watch: list[Array] | None) -> Array:
@@ -225,12 +232,13 @@ class _Linear:
         terms += [other(sources, start, stop, None) for other in self.others]
         if self.differences:
             terms.append(self.differences(sources, start, stop))
-        if len(terms) == 1 and (self.constant is None or self.constant.dtype == terms[0].dtype):
+        if self.narrow:
             total = terms[0]
-            if self.constant is not None:
-                owned = total if self.products else total.copy()
-                total = np.add(total, self.constant, out=owned)
+            for term in (*terms[1:], *([] if self.constant is None else [self.constant])):
+                np.add(total, term, out=total)
             return total
+        if len(terms) == 1 and self.constant is None:
+            return terms[0]
         total = np.zeros((stop - start, self.width), np.int64)
         for term in terms:
             total += integers(term)

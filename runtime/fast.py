@@ -26,7 +26,7 @@ from runtime.gather import Iterations, Rows, Sources
 from runtime.machine import Memory
 from runtime.observe import observed_buffers
 from runtime.pieces import pieces
-from runtime.rounds import ConverterMaker, Rounds
+from runtime.rounds import ConverterMaker, Rounds, seats_of
 from runtime.step import StepEngine
 from runtime.strided import Grid
 from runtime.symbols import (
@@ -65,7 +65,7 @@ class FastEngine:
         self.fidelity = fidelity
         self.counters = tuple(count(program))
         self.step = StepEngine(program, observe=observe, fidelity=fidelity, sample=sample)
-        make = None if fidelity == "exact" else Converters(self.step.groups)
+        make = Converters(self.step.groups) if fidelity == "adc" else None
         notes: list[str] = []
         self.plans: list[list[tuple[int, Plan]]] = []
         watched = frozenset(observed_buffers(program)) if observe else frozenset()
@@ -78,6 +78,8 @@ class FastEngine:
                 notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
         if fidelity == "analog":
             notes.append("analog runs on the step engine")
+        elif make is not None:
+            notes += make.notes
         self.execution = Execution(self.counters, tuple(notes))
         self._bound: Memory | None = None
 
@@ -165,7 +167,10 @@ class Nest:
         self, program: Program, formulas: Formulas, watched: frozenset[str], make: ConverterMaker | None
     ) -> None:
         """`watched` are the buffers whose accumulators are recorded."""
-        self.rounds = [Rounds(program, fire, make) for fire in formulas.fires] if make else []
+        self.rounds: list[Rounds] = []
+        if make is not None:
+            seats = seats_of(program, formulas)
+            self.rounds = [Rounds(program, *one, make) for one in zip(formulas.fires, seats, strict=True)]
         batches: dict[Seat, list[Batch]] = {}
         for block in formulas.blocks:
             for key, batch in _batches(program, block, self.rounds):

@@ -112,7 +112,7 @@ def conversions(
                 kept.append(_reference(target, offset, tile, rows, arrays))
     if not strips and not kept:
         return None
-    return Conversions(target, planes, strips, kept, len(seats) * crossbar.columns)
+    return Conversions(target, planes, strips, kept, max(seats.values()) + crossbar.columns)
 
 
 def lossy(sums: Array, planes: Sequence[Plane], target: Target, lsb: int) -> Array:
@@ -163,10 +163,11 @@ def _reference(
 class PlainConverter:
     """Matrix products in numpy, a plane of a strip at a time; for sums of any size."""
 
+    padding = 0
     dtype: np.dtype[np.generic] = np.dtype(np.int64)
 
     def __init__(self, todo: Conversions, lines: Lines) -> None:
-        self.todo, self.starts = todo, lines.starts
+        self.todo, self.starts, self.bound = todo, lines.starts, todo.bound()
         self.cost = 8 * lines.width * len(todo.planes)
         self.cost += 24 * max([len(s.seats) for s in todo.strips], default=0)
         self.type = exact_type(todo.largest())

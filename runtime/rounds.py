@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -19,7 +20,7 @@ from isa.program import Array, Matrix, Program
 from runtime.counters import Losses
 from runtime.gather import Iterations, Rows, Sources
 from runtime.lines import Lines
-from runtime.symbols import Fire, Linear, Product
+from runtime.symbols import Fire, Formulas, Linear, sums_in
 
 CHUNK_BYTES = 16 << 20
 """Working memory of one conversion: iterations are taken so many at a time."""
@@ -28,17 +29,22 @@ KEPT_BYTES = 256 << 20
 through the iterations one after another make each pay for itself."""
 
 Seats = Mapping[Matrix, int]
-"""Where the product of a column band stands among those of its fire: its first column."""
+"""Where the product of a column band stands among those of its fire: its first column.  Products
+that the same sums add up share their seat, for there they are only ever wanted together."""
 
 
 class Converter(Protocol):
     """What conversions do to the products of one fire.
 
-    cost   bytes per iteration while it works
-    dtype  of the differences
+    cost     bytes per iteration while it works
+    bound    no difference exceeds it in magnitude
+    dtype    of the differences
+    padding  columns past the last that it may read and write back unchanged
     """
 
     cost: int
+    bound: int
+    padding: int
     dtype: np.dtype[np.generic]
 
     def __call__(self, lines: Array, first: int, differences: Array) -> Losses:
@@ -59,22 +65,40 @@ class ConverterMaker(Protocol):
         ...
 
 
+def seats_of(program: Program, formulas: Formulas) -> list[Seats]:
+    """The seats of each fire's products, in the order in which sums first name them."""
+    users: list[dict[Matrix, list[int]]] = [{} for _ in formulas.fires]
+    known: dict[Linear, int] = {}
+    for store in (store for block in formulas.blocks for store in block.stores):
+        for value in sums_in(store.value):
+            if value not in known:
+                known[value] = len(known)
+                for product in value.products:
+                    users[product.fire].setdefault(product.matrix, []).append(known[value])
+    found: list[Seats] = []
+    for fire, used in zip(formulas.fires, users, strict=True):
+        crossbar = program.crossbars[fire.group]
+        bands = [Matrix(fire.group, index, b) for index in fire.driven for b in range(crossbar.column_bands)]
+        shared: dict[tuple[int, ...], int] = {}
+        for matrix in [*used, *bands]:
+            shared.setdefault(tuple(used.get(matrix, ())), len(shared))
+        found.append({m: shared[tuple(used.get(m, ()))] * crossbar.columns for m in bands})
+    return found
+
+
 class Rounds:
     """One fire of a nest, in all of its iterations."""
 
-    def __init__(self, program: Program, fire: Fire, make: ConverterMaker) -> None:
-        crossbar = program.crossbars[fire.group]
-        bands = [Matrix(fire.group, index, b) for index in fire.driven for b in range(crossbar.column_bands)]
-        self.fire = fire
-        self.seats: Seats = {matrix: seat * crossbar.columns for seat, matrix in enumerate(bands)}
-        self.columns = len(bands) * crossbar.columns
+    def __init__(self, program: Program, fire: Fire, seats: Seats, make: ConverterMaker) -> None:
+        self.fire, self.seats = fire, seats
+        self.columns = max(seats.values()) + program.crossbars[fire.group].columns
         self.count = math.prod(loop.count for loop in fire.loops)
         self.lines = Lines(
             program, fire, Iterations(fire.loops, np.arange(self.count, dtype=np.intp)), make.align
         )
         self.converter = make(program, fire, self.lines, self.seats)
         if self.converter is not None:
-            bytes_ = self.columns * self.converter.dtype.itemsize
+            bytes_ = (self.columns + self.converter.padding) * self.converter.dtype.itemsize
             self.keep = self.count * bytes_ <= KEPT_BYTES
             self.size = max(1, CHUNK_BYTES // (bytes_ + self.converter.cost))
             self.chunks: dict[int, Array] = {}
@@ -109,7 +133,7 @@ class Rounds:
     def _convert(self, sources: Sources, number: int) -> Array:
         assert self.converter is not None
         start, stop = number * self.size, min(self.count, (number + 1) * self.size)
-        found = np.zeros((stop - start, self.columns), self.converter.dtype)
+        found = np.zeros((stop - start, self.columns + self.converter.padding), self.converter.dtype)
         losses = self.converter(self.lines(sources, start, stop), start, found)
         if number not in self.counted:
             self.counted.add(number)
@@ -132,34 +156,58 @@ class Rounds:
 class Differences:
     """The differences of the products in some sums, side by side.
 
-    cost  bytes per iteration while it works
+    cost   bytes per iteration while it works
+    dtype  of what a call gives, and `bound` its largest magnitude where that is int32
     """
 
     def __init__(
         self, iterations: Iterations, values: Sequence[Linear], length: int, rounds: Sequence[Rounds]
     ) -> None:
         self.iterations, self.width, self.length = iterations, len(values) * length, length
-        self.terms: list[tuple[Rounds, int, list[tuple[int, int]]]] = []
+        self.terms: list[tuple[Rounds, int, list[_Place]]] = []
         total = math.prod(loop.count for loop in iterations.loops)
-        users: dict[int, list[tuple[int, Product]]] = {}
+        users: dict[int, Counter[tuple[int, int]]] = {}
+        shared = {number: Counter(fire.seats.values()) for number, fire in enumerate(rounds)}
         for slot, value in enumerate(values):
             for product in value.products:
-                users.setdefault(product.fire, []).append((slot, product))
-        for number, terms in users.items():
+                seat = (slot * length, rounds[product.fire].seats[product.matrix])
+                users.setdefault(product.fire, Counter())[seat] += 1
+        for number, counted in users.items():
             fire = rounds[number]
             if not fire.lossless:
-                places = [(slot * length, fire.seats[product.matrix]) for slot, product in terms]
+                places = [(column, seat, n // shared[number][seat]) for (column, seat), n in counted.items()]
                 self.terms.append((fire, total // max(1, fire.count), places))
         self.cost = self.width * 8 if self.terms else 0
+        self.first = self._alone()
+        used = [fire.converter for fire, _, _ in self.terms if fire.converter]
+        self.bound = sum(converter.bound for converter in used)
+        self.dtype = used[0].dtype if self.first is not None else np.dtype(np.int64)
+
+    def _alone(self) -> int | None:
+        """The first seat, where the sums take neighbouring seats of one fire, each once."""
+        if len(self.terms) != 1:
+            return None
+        places = self.terms[0][2]
+        first = places[0][1]
+        wanted = [(slot * self.length, first + slot * self.length, 1) for slot in range(len(places))]
+        return first if len(places) * self.length == self.width and places == wanted else None
 
     def __bool__(self) -> bool:
         return bool(self.terms)
 
     def __call__(self, sources: Sources, start: int, stop: int) -> Array:
-        """int64 [iterations, width]"""
+        """[iterations, width] of `dtype`; not to be written to."""
+        numbers = self.iterations.numbers[start:stop]
+        if self.first is not None:
+            rounds, inner, _ = self.terms[0]
+            return rounds.differences(sources, numbers // inner)[:, self.first : self.first + self.width]
         total = np.zeros((stop - start, self.width), np.int64)
         for rounds, inner, places in self.terms:
-            found = rounds.differences(sources, self.iterations.numbers[start:stop] // inner)
-            for column, seat in places:
-                total[:, column : column + self.length] += found[:, seat : seat + self.length]
+            found = rounds.differences(sources, numbers // inner)
+            for column, seat, times in places:
+                total[:, column : column + self.length] += times * found[:, seat : seat + self.length]
         return total
+
+
+_Place = tuple[int, int, int]
+"""A column of the sums, the seat of a product that goes there, and how often."""

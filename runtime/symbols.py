@@ -280,6 +280,17 @@ def addresses(value: Expression) -> list[Address]:
     return found
 
 
+def sums_in(value: Expression) -> list[Linear]:
+    """Every sum in an expression, inner ones included."""
+    if isinstance(value, Load):
+        return []
+    if isinstance(value, Apply):
+        return sums_in(value.argument)
+    if isinstance(value, Combine):
+        return [found for argument in value.arguments for found in sums_in(argument)]
+    return [value, *(found for other in value.others for found in sums_in(other))]
+
+
 def shape_of(value: Expression) -> object:
     """What two expressions must share to be evaluated side by side, their weights apart."""
     if isinstance(value, Load):

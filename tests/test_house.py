@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = ("redc", "isa", "runtime", "models")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-HEAVY = {"google.protobuf", "lark", "networkx", "numpy", "onnx", "onnxruntime", "safetensors"}
+HEAVY = {"google.protobuf", "lark", "llvmlite", "networkx", "numpy", "onnx", "onnxruntime", "safetensors"}
 
 
 def python(code: str) -> str:
