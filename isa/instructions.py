@@ -108,6 +108,7 @@ class Sizes:
 EVENTS: Mapping[str, str] = {
     "instructions": "instructions executed",
     "rounds": "`fire`s executed",
+    "fire_cycles": "clock cycles of those `fire`s; what a layer takes beyond them, its arrays wait",
     "drives": "word-line pulses of each drive inside its buffer: rows x planes x the column tiles in which "
     "the band holds weights",
     "gated_drives": "word-line pulses saved because the address lay outside its buffer",
@@ -214,6 +215,7 @@ def drive(machine: Machine, band: Matrix, source: Address) -> None:
     unit=Unit.ARRAY,
     events=lambda s: {
         "rounds": 1,
+        "fire_cycles": s.cycles,
         "activations": s.firing.arrays * s.planes,
         "conversions": s.firing.conversions,
         "shift_adds": s.firing.shift_adds,

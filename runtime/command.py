@@ -220,6 +220,7 @@ def text(program: Program, options: argparse.Namespace, run: Found) -> str:
     summed = total(run.counters)
     whole = {"name": "total", "op": "", "mapping": "", "arrays": everything, "host_s": run.host_s}
     rows.append(whole | summed.as_dict() | run.all_losses())
+    rows = [row | {"busy": busy(row["fire_cycles"], row["cycles"])} for row in rows]
     columns: tuple[Column, ...] = COUNTERS + HOSTS if summed.host_calls else COUNTERS
     if run.result and run.result.losses:
         columns += LOSSES
@@ -231,6 +232,11 @@ def text(program: Program, options: argparse.Namespace, run: Found) -> str:
     if options.output:
         lines += ["", f"outputs written to {options.output}"]
     return "\n".join(lines)
+
+
+def busy(fire_cycles: int, cycles: int) -> str | None:
+    """Share of cycles in which arrays convert; the rest they wait for other units, or to fill and drain."""
+    return f"{100 * fire_cycles / cycles:.1f} %" if fire_cycles else None
 
 
 def arrays(program: Program, names: set[str]) -> int:

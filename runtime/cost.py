@@ -21,6 +21,8 @@ from runtime.inventory import Inventory, inventory
 ATTO = 10**18
 WIRES = "wires, routers, off-chip traffic"
 """What no target has numbers for."""
+UNKNOWN = "costs of this target"
+HOST = "host parts"
 FEMTO = 10**15
 NM2_PER_MM2 = 10**12
 
@@ -118,7 +120,7 @@ class Cost:
 
     def seconds(self, cycles: int) -> float | None:
         """`cycles` on the clock."""
-        if self.frequency is None or "host parts" in self.unmodelled:
+        if self.frequency is None or HOST in self.unmodelled:
             return None
         return cycles / self.frequency
 
@@ -194,9 +196,9 @@ def cost_of(program: Program, counters: Sequence[tuple[str, Counters]], costs: C
             known = not on_host and power is not None and frequency is not None
             leakage[part] = _over(power, counted.cycles, frequency) if known else None
         layers.append(LayerCost(name, counted.cycles, dynamic, leakage))
-    unmodelled = [*costs.unpublished(), WIRES] if costs else ["costs of this target"]
+    unmodelled = [*costs.unpublished(), WIRES] if costs else [UNKNOWN]
     if any(counted.host_calls for _, counted in counters):
-        unmodelled.append("host parts")
+        unmodelled.append(HOST)
     return Cost(
         frequency=frequency,
         layers=tuple(layers),

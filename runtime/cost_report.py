@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isa.costs import COMPONENTS
-from runtime.cost import ATTO, FEMTO, NM2_PER_MM2, Cost, joules, known_sum
+from runtime.cost import ATTO, FEMTO, NM2_PER_MM2, UNKNOWN, Cost, joules, known_sum
 from runtime.report import Cell, Column, si, table
 
 WORDS = {"sample_hold": "S&H", "shift_add": "shift-add"}
@@ -57,7 +57,9 @@ def paragraph(cost: Cost) -> list[str]:
         time = "" if cost.write_time is None else f" and {si(cost.write_time / FEMTO, 's')}"
         energy = si(cost.write / ATTO, "J")
         lines.append(f"weights      {energy}{time} to write them, once; in no sum above")
-    if cost.unmodelled:
+    if cost.frequency is None and UNKNOWN in cost.unmodelled:
+        lines.append("costs        not known of this target: --target FILE.toml gives them")
+    elif cost.unmodelled:
         lines.append(f"not in it    {', '.join(cost.unmodelled)}")
     return lines
 

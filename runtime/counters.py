@@ -20,6 +20,7 @@ class Counters:
     cycles: int = 0
     instructions: int = 0
     rounds: int = 0
+    fire_cycles: int = 0
     drives: int = 0
     gated_drives: int = 0
     inserted_zeros: int = 0

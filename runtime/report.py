@@ -35,6 +35,7 @@ COUNTERS = (
     Column("mapping", "mapping"),
     Column("rounds", "rounds", "exact"),
     Column("cycles", "cycles", "exact"),
+    Column("busy", "busy", "right"),
     Column("arrays", "arrays", "exact"),
     Column("drives", "drives", "human"),
     Column("gated_drives", "gated", "human"),

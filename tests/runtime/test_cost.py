@@ -51,7 +51,15 @@ def test_dynamic_energy_is_counts_times_whole_attojoules(program: Program) -> No
 def test_every_component_has_an_event_and_only_savings_and_names_have_none() -> None:
     assert set(EVENTS_OF) == set(COMPONENTS)
     free = set(EVENTS) - {event for events in EVENTS_OF.values() for event in events}
-    assert free == {"rounds", "gated_drives", "inserted_zeros", "activations", "host_calls", "host_bits"}
+    assert free == {
+        "rounds",
+        "fire_cycles",
+        "gated_drives",
+        "inserted_zeros",
+        "activations",
+        "host_calls",
+        "host_bits",
+    }
 
 
 def test_a_deconvolution_by_hand() -> None:

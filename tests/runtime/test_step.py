@@ -54,6 +54,7 @@ def test_the_counters_of_that_deconvolution_by_hand() -> None:
         cycles=1 + 3 * 64 + (64 + 4),  # a drive; fires of 8 planes x 8 columns; the last 4 stores
         instructions=4 * (4 + 1 + 3 * 4),
         rounds=4,
+        fire_cycles=4 * 64,
         drives=4 * 4 * 8,
         activations=4 * 4 * 8,
         cell_reads=4 * 4 * 8 * 4 * 2,  # 4 slices, two cells of a pair
