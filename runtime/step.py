@@ -64,6 +64,9 @@ from runtime.machine import Memory
 from runtime.timing import Open
 from runtime.tracing import traced
 
+FETCH = 0
+"""Of drives, in the clock's `busy`."""
+
 Step = Callable[[], None]
 Place = int
 """A position in `cells`."""
@@ -260,24 +263,17 @@ class CompiledLayer:
         """For an instruction that counts the same each time: counts one execution, and issues its
         work into the open window."""
         events = dict(self.spec.events(self.sizes))
-        tally, slot, issue = self.tally, self.slot(events), self.issuing(events)
+        tally, busy, slot = self.tally, self.clock.busy, self.slot(events)
+        work = [(i, amount) for i, amount in enumerate(Open.of(self.spec.unit, events).work) if amount]
+        (unit, only), *more = work or [(0, 0)]
 
         def tick() -> None:
             tally[slot] += 1
-            issue()
+            busy[unit] += only
+            for other, amount in more:
+                busy[other] += amount
 
         return tick
-
-    def issuing(self, events: dict[str, int]) -> Step:
-        """Adds the work of an execution that counts `events` to the open window."""
-        busy = self.clock.busy
-        work = [(i, amount) for i, amount in enumerate(Open.of(self.spec.unit, events).work) if amount]
-
-        def issue() -> None:
-            for unit, amount in work:
-                busy[unit] += amount
-
-        return issue
 
     def in_order(self, instruction: Instruction, step: Step) -> Step:
         """`step`, which waits for what its window wrote into the buffers it reads."""
@@ -343,7 +339,7 @@ class CompiledLayer:
         inside = self.slot(pulses)
         gated = self.slot(saved(pulses, "gated_drives"))
         inserted = self.slot(saved(pulses, "inserted_zeros"))
-        tally, issue = self.tally, self.issuing(pulses)
+        tally, busy, fetched = self.tally, self.clock.busy, Open.of(self.spec.unit, pulses).fetch
 
         def run() -> None:
             position = locate()
@@ -357,7 +353,7 @@ class CompiledLayer:
                 tally[inserted] += 1
             else:
                 tally[gated] += 1
-            issue()
+            busy[FETCH] += fetched
 
         self.emitted = run
 
