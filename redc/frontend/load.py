@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,6 +18,9 @@ from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
 
 LARGEST = (1 << 31) - 1
 """Bytes of a protobuf message."""
+
+BITS = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
+"""Of element types that share bytes, by the name that ONNX gives them."""
 
 Resolve = Callable[[str], "onnx.ModelProto | None"]
 
@@ -146,7 +150,8 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 def _read_external(model: onnx.ModelProto, path: Path) -> None:
     """Read every tensor that lies in a file beside the model."""
     errors: list[UserError] = []
-    for tensor in _tensors(model.graph):
+    nodes = [node for function in model.functions for node in function.node]
+    for tensor in (*_tensors(model.graph), *_in_nodes(nodes)):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             try:
                 _read_one(tensor, path.parent)
@@ -172,7 +177,13 @@ def _read_one(tensor: onnx.TensorProto, folder: Path) -> None:
             size = stream.seek(0, 2)
             if offset < 0 or (length is not None and length < 0):
                 raise UserError(f"its place in {location!r} is negative")
-            end = size if length is None else offset + length
+            needed = _size(tensor)
+            if length is not None and length != needed:
+                raise UserError(
+                    f"it has {length} bytes in {location!r}, its shape {list(tensor.dims)} needs {needed}",
+                    hint="export the model again",
+                )
+            end = offset + needed
             if offset > size or end > size:
                 raise UserError(
                     f"its data file {location!r} is truncated: {end} bytes are needed, it has {size}",
@@ -189,6 +200,18 @@ def _read_one(tensor: onnx.TensorProto, folder: Path) -> None:
     del tensor.external_data[:]
 
 
+def _size(tensor: onnx.TensorProto) -> int:
+    """Bytes of its values.  Raises UserError for a type or a shape that has none."""
+    kind = tensor.data_type
+    if kind not in onnx.TensorProto.DataType.values() or kind == onnx.TensorProto.UNDEFINED:
+        raise UserError(f"its values are of type {kind}, which ONNX does not have")
+    name = onnx.TensorProto.DataType.Name(kind)
+    width = BITS.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
+    if tensor.data_type == onnx.TensorProto.STRING or any(d < 0 for d in tensor.dims):
+        raise UserError("strings, and shapes with negative sizes, have no external data")
+    return int(-(-math.prod(tensor.dims) * width // 8))
+
+
 def _inside(folder: Path, location: str) -> Path:
     """`location` below `folder`.  Raises UserError if it leaves the folder, by a link as well."""
     if "\0" in location:
@@ -196,7 +219,11 @@ def _inside(folder: Path, location: str) -> Path:
     parts = PurePosixPath(location)
     leaves = parts.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in parts.parts
     file = folder / location
-    if not location or leaves or not file.resolve().is_relative_to(folder.resolve()):
+    try:
+        leaves = leaves or not file.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # links that lead to themselves
+        raise UserError(f"its data file {location!r} cannot be found: {error}") from error
+    if not location or leaves:
         raise UserError(
             f"its data file {location!r} lies outside the model's folder",
             hint="external data must lie beside the model",
@@ -209,7 +236,11 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
+    yield from _in_nodes(graph.node)
+
+
+def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t

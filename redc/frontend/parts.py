@@ -38,21 +38,21 @@ def part_model(
         except Rejected as error:
             place = source.place(f"tensor {error.tensor or name!r}")
             raise UserError(error.message, place=place, hint=error.hint) from error
-    graph = onnx.helper.make_graph(
-        [node.proto for node in nodes],
-        source.name,
-        [_value(t) for t in inputs],
-        [_value(t) for t in outputs],
-        [_named(leaf, name) for leaf, name in zip(leaves, constants, strict=True)],
-    )
-    whole = onnx.ModelProto(
-        ir_version=source.model.ir_version,
-        opset_import=source.model.opset_import,
-        functions=source.model.functions,
-        graph=graph,
-    )
-    size = sum(len(leaf.raw_data) for leaf in leaves)
-    if size < LARGEST:
+    size = sum(size_of(leaf) for leaf in leaves)
+    if size <= LARGEST:
+        graph = onnx.helper.make_graph(
+            [node.proto for node in nodes],
+            source.name,
+            [_value(t) for t in inputs],
+            [_value(t) for t in outputs],
+            [_named(leaf, name) for leaf, name in zip(leaves, constants, strict=True)],
+        )
+        whole = onnx.ModelProto(
+            ir_version=source.model.ir_version,
+            opset_import=source.model.opset_import,
+            functions=source.model.functions,
+            graph=graph,
+        )
         size = whole.ByteSize()
     if size > LARGEST:
         raise UserError(
@@ -82,6 +82,11 @@ def constant_part(source: Source, build: Builder, names: Sequence[str]) -> tuple
     written = model.SerializeToString(deterministic=True)
     texts = tuple(f"output {name!r}: it is a constant" for name in names)
     return HostOp(build.free_name("constants"), (), tuple(names), written, (), texts), tensors
+
+
+def size_of(tensor: onnx.TensorProto) -> int:
+    """Bytes of its values in the file; what is not raw is small, or below the limit anyway."""
+    return len(tensor.raw_data) if tensor.HasField("raw_data") else 0
 
 
 def _value(tensor: Tensor) -> onnx.ValueInfoProto:
