@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -49,7 +50,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     content = b""
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_CHARACTERS + 1)
+            content = file.read(MAX_CHARACTERS + 1).removeprefix(BOM_UTF8)
     except OSError as error:
         report.error(NOWHERE, f"cannot read this program: {reason(error)}")
     except ValueError:  # a path with a NUL byte

@@ -36,8 +36,8 @@ from isa.program import (
 )
 from isa.syntax import Directive, LoopEnd, LoopHead, Reading, Statement, read_statements
 
-MAX_CHARACTERS = 16 << 20
-"""Longer texts are refused.  The programs of this repository stay below 1 % of it."""
+MAX_CHARACTERS = 64 << 20
+"""Longer texts are refused.  A network of 100,000 layers takes some 50 million."""
 
 MAX_LOOPS = 32
 """Loops inside one another."""

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
-from onnx import version_converter
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # it ships no types
+from onnx import inliner, version_converter
 
 from redc.errors import UserError, did_you_mean, raise_all
 from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
@@ -34,17 +34,18 @@ def load_model(
     """Load a model: a file, a name that `resolve` knows, or a model that is loaded already.
 
     `resolve` gives the model of a name or None, `names` every name; without them the package
-    `models` is asked, where it is installed.  External data is read in.  A model of an operator
-    set older than 7 is raised to 7 by onnx's own converter.  Raises UserError.
+    `models` is asked, where it is installed.  External data is read in, the model's own functions
+    are inlined.  A model of an operator set older than 7 is raised to 7 by onnx's own converter.
+    Raises UserError.
     """
     if isinstance(source, onnx.ModelProto):
-        return _raised(source)
+        return _inlined(_raised(source))
     if not str(source):
         raise UserError("the model's name is empty", hint="give a file or the name of a model")
     path = Path(source)
     kind = _kind(path)
     if kind == "file":
-        return _raised(_load_file(path))
+        return _inlined(_raised(_load_file(path)))
     if isinstance(source, str):
         if resolve is None and names is None and find_spec("models"):
             shelf = import_module("models")
@@ -67,6 +68,18 @@ def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
         return version_converter.convert_version(model, OLDEST_OPSET)
     except (RuntimeError, version_converter.ConvertError):
         return model  # the importer says that the operator set is too old
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with the bodies of its own functions in place of their calls; itself if it has none, or
+    if ONNX cannot: then the host runs them."""
+    if not model.functions:
+        return model
+    try:
+        return inliner.inline_local_functions(model)
+    except (RuntimeError, ValueError, EncodeError, onnx.checker.ValidationError):
+        # Other operator sets, functions that call themselves, more than 2 GiB.
+        return model
 
 
 def _of_shelf(shelf: Any) -> Resolve:

@@ -5,6 +5,7 @@ Nothing here is shared with the compiler's importer: a mistake in one must not h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,6 +106,17 @@ class Network:
         """Whether the model has a tensor of this name that is no initializer."""
         return tensor in self._makers or (tensor in self._declared and tensor not in self._initializers)
 
+    def acts_as(self, node: onnx.NodeProto) -> str:
+        """The node's operator; Identity for a Clip without bounds."""
+        if node.op_type != "Clip":
+            return str(node.op_type)
+        bounds = [a.f for a in node.attribute if a.name in ("min", "max")]
+        for name in filter(None, node.input[1:]):
+            value = self.constant(name)
+            bounds += [0.0] if value is None else [float(v) for v in value.reshape(-1)]
+        bounded = any(abs(bound) < np.finfo(np.float32).max for bound in bounds)
+        return "Clip" if bounded or any(map(math.isnan, bounds)) else "Identity"
+
     def chain(self, tensor: str) -> Chain:
         """Walk back from `tensor` to the crossbar operator behind it.
 
@@ -117,7 +129,7 @@ class Network:
             passed.append(node)
             if node.op_type == "Add" and (variable := self._variable_addend(node)) is not None:
                 at = variable
-            elif node.op_type in (*RESHAPES, *QUANTISERS, *ACTIVATIONS, "Cast", "BatchNormalization"):
+            elif self.acts_as(node) in (*RESHAPES, *QUANTISERS, *ACTIVATIONS, "Cast", "BatchNormalization"):
                 at = node.input[0]
             else:
                 raise _no_layer(node, tensor)
@@ -138,8 +150,8 @@ class Network:
                     affine += [after] if after.op_type == "DequantizeLinear" else []
                 elif codes is None or codes != given:
                     raise _no_layer(after, tensor)
-            elif after.op_type in RESHAPES:
-                if after.op_type not in NO_OPS:
+            elif self.acts_as(after) in RESHAPES:
+                if self.acts_as(after) not in NO_OPS:
                     own = own or self.shapes.get(after.input[0])
                     changed = own is None or self.shapes.get(after.output[0]) != own
             elif (
@@ -168,7 +180,7 @@ class Network:
     def around_reshapes(self) -> Iterator[str]:
         """The tensors whose `shapes` a chain may need."""
         for node in self.model.graph.node:
-            if node.op_type in RESHAPES:
+            if self.acts_as(node) in RESHAPES:
                 yield from (node.input[0], node.output[0])
 
     def crossbar_nodes(self) -> Iterator[onnx.NodeProto]:
@@ -200,7 +212,7 @@ class Network:
 
     def moves(self, node: onnx.NodeProto) -> bool:
         """Whether the node leaves the values alone, or only rounds them to codes."""
-        return node.op_type in (*RESHAPES, *QUANTISERS)
+        return self.acts_as(node) in (*RESHAPES, *QUANTISERS)
 
     def codes(self, tensor: str) -> Given | None:
         """The codes of `tensor` where it is one of integers that stand for real numbers."""
@@ -208,7 +220,7 @@ class Network:
         while tensor not in self._shaped:
             node = self.maker(tensor)
             passed.append(tensor)
-            if node is None or node.op_type not in RESHAPES:
+            if node is None or self.acts_as(node) not in RESHAPES:
                 self._shaped[tensor] = node
             else:
                 tensor = node.input[0]

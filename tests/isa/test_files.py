@@ -207,3 +207,10 @@ def test_a_pipe_is_no_data_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "d.safetensors")
     (tmp_path / "p.red").write_text(TEXT.replace("DATA", "d.safetensors"))
     assert "it is no regular file" in only_error(tmp_path / "p.red")
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    golden = Path(__file__).parent.parent / "golden" / "deconv_2x2.red"
+    path = tmp_path / "marked.red"
+    path.write_bytes(b"\xef\xbb\xbf" + golden.read_bytes())
+    assert isa.load(path) == isa.load(golden)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import onnx
 import onnx.parser
 import pytest
 
+import isa
 import redc
 import runtime
 from redc.cli import main
@@ -201,14 +203,34 @@ def test_a_custom_operator_is_named() -> None:
     assert "neither the accelerator nor onnxruntime runs it" in str(caught.value)
 
 
-def test_a_model_with_functions_of_its_own_runs() -> None:
+def test_functions_of_the_models_own_are_seen_through() -> None:
     model = onnx.parser.parse_model("""
         <ir_version: 9, opset_import: ["": 17, "own": 1]>
-        g (float[1, 3, 6, 6] x) => (float[1, 3, 6, 6] y) { y = own.twice(x) }
+        g (float[1, 3, 6, 6] x) => (float[1, 3, 6, 6] y, float[1, 3, 6, 6] z)
+        { y = own.twice(x) z = Round(y) }
         <domain: "own", opset_import: ["": 17]>
         twice (a) => (b) { b = Add(a, a) }""")
-    assert hosts(imported(model)) == [("y",)]
-    assert compared(model, {"x": X}).outputs[0].sqnr_db == np.inf
+    assert [layer.kind for layer in compared(model, {"x": X}).layers] == ["vector", "host"]
+    assert hosts(imported(model)) == [("y", "z")], "as they stand, a host runs them"
+
+
+def test_functions_that_call_each_other_for_ever_are_an_error() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 9, opset_import: ["": 17, "own": 1]>
+        g (float[3] x) => (float[3] y) { y = own.one(x) }
+        <domain: "own", opset_import: ["": 17, "own": 1]> one (a) => (b) { b = own.two(a) }
+        <domain: "own", opset_import: ["": 17, "own": 1]> two (a) => (b) { b = own.one(a) }""")
+    with pytest.raises(UserError, match="neither the accelerator nor onnxruntime runs it"):
+        redc.compile(model)
+
+
+def test_a_host_part_that_no_protocol_buffer_holds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redc.frontend.parts.LARGEST", 1000)
+    model = parse("(int64[2] i) => (float[2, 30] y)", "y = Gather(w, i)", weight("w", 10, 30))
+    (tensor,) = model.graph.initializer
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), "w"))
+    with pytest.raises(UserError, match="one protocol buffer holds 2 GiB"):
+        redc.compile(model)
 
 
 def test_no_host_lists_the_nodes(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,3 +262,32 @@ def test_a_chain_of_many_nodes_partitions_in_bounded_time() -> None:
     )  # fmt: skip
     graph = imported(model)
     assert sum(map(len, hosts(graph))) == 4900
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "q\"uo'te", "ünï→", "new\nline", "%x", "; c", "\u2028", "\r", "\0", "loop"]
+)
+def test_names_of_any_characters_go_through_the_text(name: str, tmp_path: Path) -> None:
+    nodes = [
+        onnx.helper.make_node("Conv", [name, "w"], [name + "1"], name=name),
+        onnx.helper.make_node("Round", [name + "1"], [name + "2"], name=name + "!"),
+    ]
+    ports = [onnx.helper.make_tensor_value_info(n, 1, None) for n in (name, name + "2")]
+    ports[0].CopyFrom(onnx.helper.make_tensor_value_info(name, 1, [1, 2, 3, 3]))
+    w = onnx.numpy_helper.from_array(np.ones((1, 2, 1, 1), np.float32), "w")
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "g", ports[:1], ports[1:], [w]),
+        opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8,
+    )  # fmt: skip
+    x = {name: np.arange(18, dtype=np.float32).reshape(1, 2, 3, 3)}
+    isa.save(redc.compile(model, calibrate=x), tmp_path / "p.red")
+    assert redc.diff(model, tmp_path / "p.red", x).passed
+
+
+def test_a_clip_without_bounds_is_no_operator() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 2, 6, 6] y, float[1, 3, 6, 6] z)",
+        "a = Conv(x, w) b = Clip(a, , most) y = Relu(b) z = Clip(x)",
+        weight("w", 2, 3, 1, 1), "float most = {3.4028235e38}",
+    )  # fmt: skip
+    assert [layer.kind for layer in compared(model, {"x": X}).layers] == ["crossbar", "vector"]

@@ -219,6 +219,34 @@ def test_external_data_at_no_place(
     assert expected in error_of(external)
 
 
+def test_as_much_external_data_is_read_as_the_shape_needs(external: Path, model: onnx.ModelProto) -> None:
+    with (external.parent / "data" / "w.bin").open("ab") as file:
+        file.truncate(1 << 40)  # it is sparse, and no memory would hold it
+    _point(model, location="data/w.bin", offset="4")
+    external.write_bytes(model.SerializeToString())
+    assert len(load_model(external).graph.initializer[0].raw_data) == 16
+    _point(model, location="data/w.bin", length=str(1 << 39))
+    external.write_bytes(model.SerializeToString())
+    assert "bytes in 'data/w.bin', its shape [2, 2, 1, 1] needs 16" in error_of(external)
+
+
+def test_links_that_lead_to_themselves(external: Path, model: onnx.ModelProto) -> None:
+    (external.parent / "loop.bin").symlink_to("loop.bin")
+    _point(model, location="loop.bin")
+    external.write_bytes(model.SerializeToString())
+    assert "its data file 'loop.bin' can" in error_of(external)
+
+
+def test_external_data_in_functions_is_held_to_the_same_rules(external: Path, model: onnx.ModelProto) -> None:
+    _point(model, location="../w.bin")
+    node = onnx.helper.make_node("Constant", [], ["c"], value=model.graph.initializer[0])
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    model.functions.append(onnx.helper.make_function("own", "f", [], ["c"], [node], opsets))
+    del model.graph.initializer[:]
+    external.write_bytes(model.SerializeToString())
+    assert "lies outside the model's folder" in error_of(external)
+
+
 def test_a_loaded_model_with_external_data_that_was_not_loaded(model: onnx.ModelProto) -> None:
     _point(model, location="data/w.bin")
     with pytest.raises(UserError, match="external file that was not loaded"):
