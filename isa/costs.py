@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from isa.diagnostics import Report, did_you_mean, one_of
+from isa.diagnostics import Report, did_you_mean, missing_keys, one_of
 from isa.program import NOWHERE, Span
 from isa.toml_places import Places
 
@@ -151,7 +151,7 @@ def _table(
     for key in table:
         if key not in known:
             report.error(places.of(*whole, key), f"unknown key {key} in {header}", did_you_mean(key, known))
-    missing = [key for key in known if key not in table]
+    missing = missing_keys(table, known)
     if missing:
         hint = f'a number that nobody published is "{UNPUBLISHED}"'
         report.error(places.of(*whole), f"missing in {header}: {', '.join(missing)}", hint)

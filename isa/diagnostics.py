@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from isa.program import NOWHERE, Span
@@ -122,8 +122,20 @@ class Report:
 
 def did_you_mean(word: str, known: Iterable[str], sigil: str = "") -> str | None:
     """A hint that names the nearest of `known`, or None where nothing is near."""
+    near = nearest(word, known)
+    return f"did you mean {sigil}{near}?" if near else None
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `word` may be a slip of."""
     near = difflib.get_close_matches(word[:100], list(known)[:5000], n=1, cutoff=0.6)
-    return f"did you mean {sigil}{near[0]}?" if near else None
+    return near[0] if near else None
+
+
+def missing_keys(found: Collection[str], known: Sequence[str]) -> list[str]:
+    """What of `known` was not found, nor misspelt: a slip is told as an unknown key, once."""
+    slips = {nearest(key, known) for key in found if key not in known}
+    return [key for key in known if key not in found and key not in slips]
 
 
 def one_of(words: Sequence[str]) -> str:

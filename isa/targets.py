@@ -24,7 +24,7 @@ from typing import Any
 
 from isa.costs import Costs, check_costs
 from isa.device import Device, check_device
-from isa.diagnostics import Report, did_you_mean, one_of, reason
+from isa.diagnostics import Report, did_you_mean, missing_keys, one_of, reason
 from isa.program import NOWHERE, Span, Target
 from isa.toml_places import Places
 
@@ -345,7 +345,7 @@ def _check_keys(
     for key in table:
         if key not in known:
             report.error(places.of(*path, key), f"unknown key {key}", did_you_mean(key, known))
-    missing = [key for key in known if key not in table]
+    missing = missing_keys(table, known)
     if missing:
         where = f" in [{path[0]}]" if path else ""
         report.error(places.of(*path) if path else START, f"missing{where}: {', '.join(missing)}")

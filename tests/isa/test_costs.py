@@ -89,7 +89,6 @@ def test_red_constants_are_neurosim_power_times_time() -> None:
         (ADC, "energy = 1.5 #", "component.adc.energy: expected {"),
         (ADC, "energies = { value = 1", "unknown key energies in [component.adc]"),
         ("[component.adc]", "[component.adcs]", "unknown key adcs in [component]"),
-        ("[component.adc]", "[component.adcs]", "missing in [component]: adc"),
         ("[clock]", "[clocks]", "unknown key clocks"),
         ("value = 1.2, ", "value = 0, ", "clock.frequency: a clock ticks"),
         ("value = 1.2, ", "value = 2, ", "component.adc.latency: 0.833 ns does not fit a clock cycle"),

@@ -97,6 +97,30 @@ def test_whatever_a_file_holds_is_one_error_in_its_place(text: str, message: str
     assert any(line.startswith(message) for line in found), found
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("adc = 8\n", "", "[machine]"),
+        ("adc = 8\n", "adcs = 8\n", "adcs = 8"),
+        ("value = 410.845", "value = -410.845", "value = -410.845"),
+        ('value = 410.845, unit = "fJ"', "value = 410.845", "energy = { value = 410.845"),
+        ("[component.adc]", "[component.adcs]", "[component.adcs]"),
+        ("[machine]", 'inherits = "mine.toml"\n[machine]', "inherits"),
+    ],
+)  # fmt: skip
+def test_one_slip_is_one_error(old: str, new: str, told: str, tmp_path: Path) -> None:
+    """Issue 4: a missing, unknown, negative or unit-less key, a cycle: one error, line and column."""
+    assert old in RED
+    text = RED.replace(old, new, 1)
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(isa.ProgramError) as caught:
+        isa.load_target(str(path))
+    (found,) = caught.value.diagnostics
+    before = text[: text.index(told)]
+    assert (found.span.line, found.span.column) == (before.count("\n") + 1, len(before.split("\n")[-1]) + 1)
+
+
 def test_bytes_that_are_no_text_have_a_place_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(HEIR.encode() + b"# \xe9\n")
