@@ -66,6 +66,11 @@ def planes_of(input_type: IntType, dac: int) -> tuple[Plane, ...]:
     return (*planes, Plane(-(1 << left - 1), (1 << left - 1) - 1, top))
 
 
+def by_digits(planes: tuple[Plane, ...]) -> tuple[Plane, ...]:
+    """One plane for every range of digits: what planes of other weights can add up to is the same."""
+    return tuple({(plane.low, plane.high): plane for plane in planes}.values())
+
+
 def digits_of(values: Array, planes: tuple[Plane, ...], dtype: type = np.int64) -> Array:
     """The digits of integers, one more axis in front: [planes, ...]."""
     digits = np.empty((len(planes), *values.shape), dtype)

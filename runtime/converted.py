@@ -15,6 +15,7 @@ from isa.cells import (
     Plane,
     array_cells,
     blocks_of,
+    by_digits,
     code_offset,
     code_range,
     digits_of,
@@ -108,7 +109,9 @@ class ConvertedGroup(Group):
             number = position * len(self.arrays[position]) + count
             cells, reference = self.cells_of(number, array)
             sums = sums_of(cells, self.target)[..., chosen]
-            up = max(int(np.abs(b).max(initial=0)) for p in self.steps for b in sum_bounds(sums, p))
+            up = max(
+                int(np.abs(b).max(initial=0)) for p in by_digits(self.steps) for b in sum_bounds(sums, p)
+            )
             sums, flipped = sums.astype(exact_type(up)), array.flipped[:, chosen]
             found.append(Columns(array, number, chosen, outputs, sums, flipped, reference))
         return found

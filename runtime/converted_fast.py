@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from isa.program import Program
 from runtime.converted import ConvertedGroup
-from runtime.crossbar import Group
 from runtime.lines import Lines
 from runtime.lossy import Conversions, PlainConverter, conversions
 from runtime.rounds import Converter, Seats
@@ -23,15 +20,20 @@ class Converters:
 
     align = 64
 
-    def __init__(self, groups: Mapping[str, Group]) -> None:
-        self.groups = groups
+    def __init__(self) -> None:
         self.notes: list[str] = []
+        self._last: tuple[str, ConvertedGroup] | None = None
 
     def __call__(self, program: Program, fire: Fire, lines: Lines, seats: Seats) -> Converter | None:
-        group = self.groups[fire.group]
-        assert isinstance(group, ConvertedGroup)
-        todo = conversions(program, fire, lines, seats, group)
+        todo = conversions(program, fire, lines, seats, self.group(program, fire.group))
         return None if todo is None else self.packed(todo, lines) or PlainConverter(todo, lines)
+
+    def group(self, program: Program, name: str) -> ConvertedGroup:
+        """A crossbar's arrays.  They are large: only the last group's are kept."""
+        if self._last is None or self._last[0] != name:
+            crossbar = program.crossbars[name]
+            self._last = (name, ConvertedGroup(crossbar, program.target, program.constant(crossbar.data)))
+        return self._last[1]
 
     def packed(self, todo: Conversions, lines: Lines) -> Converter | None:
         """The quick one; None where sums are too large for it, or its compiler is missing."""

@@ -65,7 +65,7 @@ class FastEngine:
         self.fidelity = fidelity
         self.counters = tuple(count(program))
         self.step = StepEngine(program, observe=observe, fidelity=fidelity, sample=sample)
-        make = Converters(self.step.groups) if fidelity == "adc" else None
+        make = Converters() if fidelity == "adc" else None
         notes: list[str] = []
         self.plans: list[list[tuple[int, Plan]]] = []
         watched = frozenset(observed_buffers(program)) if observe else frozenset()
@@ -131,9 +131,10 @@ def _plan_layer(
 def _planned(
     program: Program, formulas: Formulas, watched: frozenset[str], make: ConverterMaker | None
 ) -> Nest | Pieces:
-    """A whole plan, or pieces where it would be too large; conversions are not cut."""
-    cut = list(pieces(program, formulas.blocks, watched)) if make is None else []
-    return Pieces(program, cut, watched) if len(cut) > 1 else Nest(program, formulas, watched, make)
+    """A whole plan, or pieces where it would be too large."""
+    nest = formulas if make else replace(formulas, fires=[])
+    cut = list(pieces(program, nest, watched))
+    return Pieces(program, cut, watched, make) if len(cut) > 1 else Nest(program, formulas, watched, make)
 
 
 Seat = tuple[str, tuple[int, int] | None, bool]
@@ -201,13 +202,13 @@ class Pieces:
     """A nest too large to be planned at once: every run plans one piece, runs it and forgets it."""
 
     program: Program
-    pieces: Sequence[list[Block]]
+    pieces: Sequence[Formulas]
     watched: frozenset[str]
+    make: ConverterMaker | None
 
     def run(self, memory: Memory, sources: Sources) -> Losses:
-        for piece in self.pieces:
-            Nest(self.program, Formulas(piece, []), self.watched, None).run(memory, sources)
-        return Losses()
+        plans = (Nest(self.program, piece, self.watched, self.make) for piece in self.pieces)
+        return sum((plan.run(memory, sources) for plan in plans), Losses())
 
 
 Plan = Nest | Pieces | None

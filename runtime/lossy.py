@@ -7,12 +7,13 @@ they stand.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from isa.cells import Plane, code_offset, code_range, digits_of, planes_of, sum_bounds
+from isa.cells import Plane, by_digits, code_offset, code_range, digits_of, planes_of, sum_bounds
 from isa.program import Array, Matrix, Program, Target
 from runtime.converted import Columns, ConvertedGroup, convert
 from runtime.counters import Losses
@@ -53,7 +54,7 @@ class Reference:
     seats: Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Conversions:
     """All that a fire converts and that can lose something."""
 
@@ -63,14 +64,16 @@ class Conversions:
     references: list[Reference]
     columns: int
 
+    @functools.cached_property
     def largest(self) -> int:
         """No sum exceeds it in magnitude."""
-        bounds = [b for s in self.strips for p in set(self.planes) for b in sum_bounds(s.sums, p)]
+        bounds = [b for s in self.strips for p in by_digits(self.planes) for b in sum_bounds(s.sums, p)]
         digit = max(max(p.high, -p.low) for p in self.planes)
         return max(
             [digit * r.lines for r in self.references] + [int(np.abs(b).max(initial=0)) for b in bounds]
         )
 
+    @functools.cached_property
     def bound(self) -> int:
         """No difference of a product exceeds it in magnitude."""
         total = np.zeros(self.columns, np.float64)
@@ -79,7 +82,7 @@ class Conversions:
         for reference in self.references:
             np.add.at(total, reference.seats, np.abs(reference.factors).astype(np.float64))
         weight = sum(abs(p.weight) for p in self.planes)
-        return int(total.max(initial=0)) * weight * (self.largest() + self.target.lsb)
+        return int(total.max(initial=0)) * weight * (self.largest + self.target.lsb)
 
 
 def conversions(
@@ -115,11 +118,11 @@ def conversions(
     return Conversions(target, planes, strips, kept, max(seats.values()) + crossbar.columns)
 
 
-def lossy(sums: Array, planes: Sequence[Plane], target: Target, lsb: int) -> Array:
+def lossy(sums: Array, planes: tuple[Plane, ...], target: Target, lsb: int) -> Array:
     """Per column, whether some sum of its lines is not converted to itself.  `sums` is [lines, columns]."""
     wide = sums.astype(np.int64)
     found: Array = (wide % lsb != 0).any(axis=0)
-    for plane in set(planes):
+    for plane in by_digits(planes):
         low, high = code_range(target, plane)
         down, up = sum_bounds(wide, plane)
         found |= (down < low * lsb) | (up > high * lsb)
@@ -128,7 +131,7 @@ def lossy(sums: Array, planes: Sequence[Plane], target: Target, lsb: int) -> Arr
 
 def _strip(
     target: Target,
-    planes: Sequence[Plane],
+    planes: tuple[Plane, ...],
     tile: int,
     polarity: int,
     slice_: int,
@@ -167,10 +170,10 @@ class PlainConverter:
     dtype: np.dtype[np.generic] = np.dtype(np.int64)
 
     def __init__(self, todo: Conversions, lines: Lines) -> None:
-        self.todo, self.starts, self.bound = todo, lines.starts, todo.bound()
+        self.todo, self.starts, self.bound = todo, lines.starts, todo.bound
         self.cost = 8 * lines.width * len(todo.planes)
         self.cost += 24 * max([len(s.seats) for s in todo.strips], default=0)
-        self.type = exact_type(todo.largest())
+        self.type = exact_type(todo.largest)
         self.strips: list[tuple[int, Array, Array, Array]] = []
         for strip in todo.strips:
             chosen = strip.lossy

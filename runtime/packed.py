@@ -25,7 +25,7 @@ SHARE = 1 << 19
 
 def word_for(todo: Conversions) -> int | None:
     """The narrowest lanes that hold all sums, and twice those in rounding; None if there are none."""
-    reach = 2 * todo.largest() + 2 * todo.target.lsb
+    reach = 2 * todo.largest + 2 * todo.target.lsb
     return next((bits for bits in (16, 32) if reach < 1 << bits - 1), None)
 
 
@@ -46,7 +46,7 @@ class PackedConverter:
     padding = LANES - 1
 
     def __init__(self, todo: Conversions, lines: Lines, word: int) -> None:
-        self.todo, self.word, self.bound = todo, word, todo.bound()
+        self.todo, self.word, self.bound = todo, word, todo.bound
         out = 32 if self.bound < 1 << 31 else 64
         self.dtype: np.dtype[np.generic] = RESULTS[out]
         self.input_bits = lines.crossbar.input_type.bits
@@ -239,7 +239,7 @@ def _rounding(todo: Conversions, word: int) -> tuple[int, int, int, int, int]:
     lsb = todo.target.lsb
     if lsb == 1:
         return 1, 0, 0, 0, 0
-    zero = 2 * -(-todo.largest() // (2 * lsb))
+    zero = 2 * -(-todo.largest // (2 * lsb))
     log = (lsb - 1).bit_length()
     magic = -(-(1 << word - 1 + log) // lsb)
     return lsb, magic, log - 1, zero * lsb, zero

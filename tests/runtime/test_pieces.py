@@ -6,6 +6,7 @@ import tracemalloc
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
 
@@ -33,13 +34,15 @@ end
 """
 
 
-@given(programs(), st.integers(0, 2**32 - 1), st.integers(1, 2000))
-def test_pieces_give_what_the_whole_nest_gives(program: Program, seed: int, size: int) -> None:
+@pytest.mark.parametrize("fidelity", ["exact", "adc"])
+@given(program=programs(), seed=st.integers(0, 2**32 - 1), size=st.integers(1, 2000))
+def test_pieces_give_what_the_whole_nest_gives(fidelity: str, program: Program, seed: int, size: int) -> None:
     note(to_text(program))
     inputs = random_inputs(program, seed)
-    slow = run(program, inputs, engine="step", observe=True)
+    slow = run(program, inputs, engine="step", fidelity=fidelity, observe=True)
     with mock.patch("runtime.pieces.PLAN_BYTES", size):
-        fast = run(program, inputs, engine="fast", observe=True)
+        fast = run(program, inputs, engine="fast", fidelity=fidelity, observe=True)
+    assert fast.losses == slow.losses
     for name, codes in slow.buffers.items():
         np.testing.assert_array_equal(fast.buffers[name], codes, err_msg=f"buffer %{name}")
     for name, sums in slow.accumulators.items():
