@@ -180,7 +180,10 @@ def observe(
             values |= {name: tile[name] for name in names if name in tile}
             for name, value in values.items():
                 found = look(name, value, count)
-                seen[name] = seen[name].widen(found) if name in seen else found
+                if pieces == 1:  # two histograms of each of 100,000 tensors would be many gigabytes
+                    ranges[name] = ranges[name].merge(found) if name in ranges else found
+                else:
+                    seen[name] = seen[name].widen(found) if name in seen else found
         for name, found in seen.items():
             ranges[name] = ranges[name].merge(found) if name in ranges else found
     return ranges
