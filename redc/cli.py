@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from redc import __version__
 from runtime.options import add_engine_arguments, add_run_arguments, seed
@@ -255,10 +255,7 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         help="value of an input that crossbars hold: W=w.npy, or W=FILE.npz with a key W; may be repeated",
     )  # fmt: skip
     group.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
-    group.add_argument(
-        "--no-host", dest="host", action="store_false",
-        help="an error, listing them, for nodes that the accelerator does not run",
-    )  # fmt: skip
+    _add_no_host(group)
     group.add_argument(
         "--print-after", metavar="PASS", choices=PASSES, action="append", default=[],
         help="show the graph after a pass: " + ", ".join(PASSES),
@@ -283,6 +280,13 @@ def add_trial_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
 
 
+def _add_no_host(group: Any) -> None:
+    group.add_argument(
+        "--no-host", dest="host", action="store_false",
+        help="an error, listing them, for nodes that the accelerator does not run",
+    )  # fmt: skip
+
+
 def add_compare_options(sub: argparse.ArgumentParser) -> None:
     """The options of `redc.compare`."""
     sub.add_argument(
@@ -305,6 +309,7 @@ def add_compare_options(sub: argparse.ArgumentParser) -> None:
         help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
     )  # fmt: skip
     sub.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
+    _add_no_host(sub)
 
 
 def words(text: str) -> tuple[str, ...]:

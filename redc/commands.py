@@ -79,16 +79,17 @@ def print_document(document: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _own_warnings() -> Iterator[None]:
-    """Our own warnings as one line each on standard error."""
+    """Our own warnings as one line each on standard error, when they come; no others."""
 
-    with warnings.catch_warnings(record=True) as caught:
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if issubclass(category, AssumedInputs):
+            start = "\r\033[K" if sys.stderr.isatty() else ""  # over the line that shows progress
+            print(f"{start}warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always", AssumedInputs)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                if issubclass(warning.category, AssumedInputs):
-                    print(f"warning: {warning.message}", file=sys.stderr)
+        warnings.showwarning = show
+        yield
 
 
 # ---------------------------------------------------------------- compile
@@ -336,6 +337,7 @@ def compare_command(options: argparse.Namespace) -> int:
             shapes=dict(options.shape) or None,
             calibrate=_samples(options.calibrate),
             baseline=options.baseline,
+            host=options.host,
         )
     if options.plot:
         plot(found, options.plot)

@@ -170,11 +170,13 @@ def compare(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, npt.NDArray[np.generic]] | None = None,
     baseline: str = BASELINE,
+    host: bool = True,
 ) -> Comparison:
     """Compile every model under every mapping for every target and count what it costs.
 
     `baseline` is what speed-ups and energies are over: a mapping, as in `mappings`, of the same
-    target, or `MAPPING@TARGET` for all.
+    target, or `MAPPING@TARGET` for all.  `host` is whether the host may run what the accelerator does
+    not; it takes no cycles and no energy here.
 
     Raises UserError for a model, mapping or option that does not exist, isa.ProgramError for a
     target; a model that does not fit a target is a row with a `problem`.
@@ -193,7 +195,7 @@ def compare(
     rows: list[Row] = []
     for model in several:
         name = str(model) if isinstance(model, str | Path) else model.graph.name or "model"
-        variants = Variants(model, shapes=shapes, calibrate=calibrate)
+        variants = Variants(model, shapes=shapes, calibrate=calibrate, host=host)
         rows += [_row(variants, name, *choice, file) for file in files for choice in choices]
     return Comparison(tuple(rows), over)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,11 +25,13 @@ from redc.calibration import Port, seeded_samples
 from redc.diff_layers import Comparison, arrays_of
 from redc.diff_report import Closeness, Costs, LayerRow, Mismatch, OutputRow, Report
 from redc.errors import UserError
+from redc.ir.graph import HostOp
 from redc.oracle import Network, real, run_model
 
 if TYPE_CHECKING:
     import onnx
 
+    from redc.compiler import Compiled
     from runtime import Result
     from runtime.counters import Counters
 
@@ -96,6 +98,7 @@ def diff(
         problems=tuple(comparison.problems()),
         notes=(*setup.notes, *result.notes),
         work=comparison.work,
+        hosts=setup.hosts,
     )
 
 
@@ -104,6 +107,8 @@ class Setup:
     """What there is to compare: the program of a model, its inputs, and the float model's tensors.
 
     reference   the float model's tensors by ONNX name, see `_float_run`
+    hosts       of the host parts, by layer, why the accelerator does not run their nodes; nothing is
+                known of a program that came with the model
     """
 
     title: str
@@ -112,6 +117,7 @@ class Setup:
     inputs: Mapping[str, Array]
     reference: Mapping[str, Array]
     notes: tuple[str, ...]
+    hosts: Mapping[str, tuple[str, ...]]
 
 
 def set_up(
@@ -135,6 +141,7 @@ def set_up(
     proto = bind_inputs(proto, bound, title=str(model) if isinstance(model, str | Path) else None)
     network = Network(proto)
     notes: list[str] = []
+    hosts: dict[str, tuple[str, ...]] = {}
     if bound:
         notes.append(f"bound, no longer inputs: {', '.join(bound)}")
     if inputs is not None:
@@ -147,7 +154,9 @@ def set_up(
         elif "shapes" not in options:
             inputs = _known_samples(model, network, seed)
             notes += [_samples_note(model, seed)] if inputs is not None else []
-        program = _compiled(model, network, inputs, options)
+        compiled = _compiled(model, network, inputs, options)
+        program = compiled.program
+        hosts = {op.name: op.reasons for op in compiled.graph.ops if isinstance(op, HostOp)}
     elif options:
         raise UserError(
             f"{', '.join(sorted(options))}: an option of compiling, but there is a program",
@@ -159,7 +168,8 @@ def set_up(
         inputs, note = _inputs_for(program, model, seed)
         notes.append(note)
     title = str(model) if isinstance(model, str | Path) else proto.graph.name or "model"
-    return Setup(title, program, network, inputs, _float_run(network, program, inputs), tuple(notes))
+    reference = _float_run(network, program, inputs)
+    return Setup(title, program, network, inputs, reference, tuple(notes), hosts)
 
 
 def _with_losses(row: LayerRow, position: int, result: Result) -> LayerRow:
@@ -262,9 +272,10 @@ def _compiled(
     network: Network,
     inputs: Mapping[str, Array] | None,
     options: dict[str, Any],
-) -> Program:
+) -> Compiled:
     """Compile for the shapes of `inputs`, where the file leaves them open and no option says."""
-    from redc.compiler import compile as compile_model
+    from redc.compiler import compile_with
+    from redc.passes import Options
 
     if inputs is not None:
         options.setdefault(
@@ -275,7 +286,9 @@ def _compiled(
                 if name in network.inputs and not all(network.declared_shape(name) or (None,))
             },
         )
-    return compile_model(model, **options)
+    own = {field.name for field in fields(Options)}
+    choices = Options(**{key: value for key, value in options.items() if key in own})
+    return compile_with(model, choices, **{key: v for key, v in options.items() if key not in own})
 
 
 def _inputs_for(

@@ -15,6 +15,8 @@ Array = npt.NDArray[Any]
 
 SCHEMA = 1
 LONGEST_CELL = 32
+MOST_REASONS = 8
+"""Nodes on the host that are listed with what keeps them from the accelerator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,8 @@ class Report:
     """The outcome of one comparison.
 
     `problems` are faults of the whole program (an operator that no layer computes); `notes` are
-    things to know, such as inputs that were assumed.
+    things to know, such as inputs that were assumed.  `hosts` are the reasons why nodes are not the
+    accelerator's, by layer.
     """
 
     model: str
@@ -191,6 +194,7 @@ class Report:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     work: Mapping[str, int] = field(default_factory=dict)
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def macs(self) -> dict[str, float | None]:
@@ -246,6 +250,7 @@ class Report:
                 "host_s": self.host_s,
                 "macs": self.macs,
             },
+            "hosts": [{"name": name, "reasons": list(reasons)} for name, reasons in self.hosts.items()],
         }
 
     def table(self) -> str:
@@ -304,7 +309,13 @@ class Report:
         layers = sum(layer.kind == "host" for layer in self.layers)
         nodes = sum(len(layer.nodes) for layer in self.layers if layer.kind == "host")
         parts = f"{layers} part{'s' if layers > 1 else ''} of {nodes} nodes"
-        return [f"host: {parts}, {self.host_s * 1e3:.3g} ms; multiply-accumulates: {shares}"]
+        reasons = [reason for each in self.hosts.values() for reason in each]
+        more = len(reasons) - MOST_REASONS
+        return [
+            f"host: {parts}, {self.host_s * 1e3:.3g} ms; multiply-accumulates: {shares}",
+            *(f"  {reason}" for reason in reasons[:MOST_REASONS]),
+            *([f"  and {more} more (--json lists all)"] if more > 0 else []),
+        ]
 
     def verdict(self) -> str:
         """One line (a line for each fault of the whole program): passed, or what broke first."""

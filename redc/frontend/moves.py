@@ -209,23 +209,23 @@ def import_tile(build: Builder, node: Node) -> None:
 
 
 def import_gather(build: Builder, node: Node) -> None:
-    """Gather by constant indices: one, or a list."""
+    """Gather by constant indices."""
     x = build.data(node)
     axis = one_axis(node.attributes.get("axis", 0), len(x.shape))
     name = node.input(1)
     if name not in build.constants:
         raise Rejected("its indices depend on the input's values", tensor=name)
     indices, size = np.asarray(build.constants[name]), x.shape[axis]
-    if indices.ndim > 1 or indices.dtype.kind != "i":
-        raise Rejected(f"indices of shape {indices.shape}; one, or a list, is supported", tensor=name)
+    if indices.dtype.kind != "i" or not indices.size:
+        raise Rejected(f"indices of type {indices.dtype} and shape {indices.shape}", tensor=name)
     if ((indices < -size) | (indices >= size)).any():
         raise Rejected(f"indices {indices.tolist()} leave axis {axis} of {x.shape}", tensor=name)
     rows = {axis: picked((indices.reshape(-1) % size).tolist())}
-    if indices.ndim:
+    if indices.ndim == 1:
         add_stencil(build, node, x, rows, node.outputs[0])
         return
     kept = add_stencil(build, node, x, rows, build.fresh(f"{node.outputs[0]}.kept"))
-    build.reshape(node, kept, tuple(d for a, d in enumerate(x.shape) if a != axis))
+    build.reshape(node, kept, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 # ---------------------------------------------------------------- blocks of pixels

@@ -246,6 +246,7 @@ def test_the_json_document_has_the_keys_of_the_design(program, inputs):
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert list(document) == [
         "schema", "model", "target", "mapping", "engine", "fidelity", "passed", "outputs", "layers", "totals",
+        "hosts",
     ]  # fmt: skip
     assert list(document["outputs"][0]) == ["name", "shape", "sqnr_db", "max_abs_err", "cosine"]
     assert list(document["layers"][0]) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,29 @@ def test_a_clip_without_bounds_is_no_operator() -> None:
         weight("w", 2, 3, 1, 1), "float most = {3.4028235e38}",
     )  # fmt: skip
     assert [layer.kind for layer in compared(model, {"x": X}).layers] == ["crossbar", "vector"]
+
+
+def test_diff_says_why_nodes_are_on_the_host_and_the_warning_comes_first(
+    tmp_path: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(parse("(float[3] x) => (float[3] y)", "a = Sinh(x) b = Asinh(a) y = Relu(b)"), path)
+    monkeypatch.setattr("sys.stderr", sys.stdout)
+    assert main(["diff", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("warning: no calibration samples")
+    assert "  node 0 (Sinh, unnamed, makes 'a'): the accelerator does not have this operator" in lines
+    assert main(["diff", str(path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out.partition("\n")[2])
+    assert len(document["hosts"][0]["reasons"]) == 2
+
+
+def test_compare_and_map_know_hosts(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.onnx"
+    body = "a = Conv(x, w) b = Round(a) y = Conv(b, v)"
+    constants = weight("w", 2, 3, 1, 1), weight("v", 2, 2, 1, 1)
+    onnx.save(parse("(float[1, 3, 6, 6] x) => (float[1, 2, 6, 6] y)", body, *constants), path)
+    assert main(["compare", str(path), "--mappings", "red", "--targets", "isaac", "--json"]) == 0
+    assert main(["map", str(path)]) == 0
+    assert main(["compare", str(path), "--no-host"]) == 2
+    assert "Round: 'b' (node 1)" in capsys.readouterr().err

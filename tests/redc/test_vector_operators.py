@@ -156,6 +156,7 @@ CASES = {
     "tile": model("Tile", [X, ints(1, 2, 1, 3)]),
     "gather": model("Gather", [X, ints(3, 0, -1)], axis=3),
     "gather one": model("Gather", [X, np.array(1)], axis=1),
+    "gather a table": model("Gather", [X, np.array([[0, -1, 1], [1, 0, 0]])], axis=2),
     "depth to space": model("DepthToSpace", [(2, 12, 2, 3)], blocksize=2),
     "pixel shuffle": model("DepthToSpace", [(2, 18, 2, 3)], blocksize=3, mode="CRD"),
     "space to depth": model("SpaceToDepth", [(1, 2, 4, 6)], blocksize=2),
