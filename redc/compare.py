@@ -7,8 +7,9 @@ literature have names of their own, `NAMES`.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from redc.passes import Options, check_options
 if TYPE_CHECKING:
     import onnx
 
+    from isa.program import Layer, Program
     from isa.targets import TargetFile
     from runtime.cost import Cost
 
@@ -43,7 +45,8 @@ class Row:
     """One model under one mapping on one target.
 
     `mapping` is as it was asked for, `options` what it stands for.  `cost` is None where the
-    model does not fit the target; `problem` says why.
+    model does not fit the target; `problem` says why.  `chosen` counts the deconvolutions under
+    each mapping, which tells what `auto` took.
     """
 
     model: str
@@ -55,6 +58,7 @@ class Row:
     counters: Mapping[str, int]
     cost: Cost | None
     problem: str | None = None
+    chosen: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ class Comparison:
             head
             | dict(row.counters)
             | {"arrays": row.cost.inventory.arrays, "utilisation": utilisation(row.cost)}
-            | {"speedup": speedup, "energy_ratio": energy}
+            | {"speedup": speedup, "energy_ratio": energy, "chosen": dict(row.chosen)}
             | row.cost.totals()
         )
 
@@ -226,7 +230,17 @@ def _row(variants: Variants, model: str, mapping: str, options: Options, file: T
     summed = total(counters)
     cost = cost_of(program, counters, file.costs)
     name = file.target.name
-    return Row(model, mapping, options, name, summed.rounds, summed.cycles, summed.as_dict(), cost)
+    chosen = Counter(told(program, layer) for layer in program.layers if layer.op == "ConvTranspose")
+    figures = summed.rounds, summed.cycles, summed.as_dict(), cost
+    return Row(model, mapping, options, name, *figures, chosen=dict(sorted(chosen.items())))
+
+
+def told(program: Program, layer: Layer) -> str:
+    """The mapping of a layer, with its fold: `pixel-wise, folded by 6`."""
+    from isa.program import walk
+
+    fires = sum(1 for instruction in walk(layer.body) if instruction.mnemonic == "fire")
+    return f"{layer.mapping}, folded by {fires}" if fires > 1 else str(layer.mapping)
 
 
 class _Callable(ModuleType):

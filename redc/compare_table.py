@@ -36,10 +36,18 @@ def tables(comparison: Comparison) -> str:
     blocks = []
     for model, target, rows in comparison.groups():
         blocks.append(f"{model} on {target}\n\n{_table(comparison, rows)}")
-        for row in rows:
-            if row.problem:
-                blocks.append(f"note: {row.mapping}: {row.problem}")
+        told = "\n".join(f"note: {row.mapping}{about}" for row in rows if (about := _about(row)))
+        blocks += [told] if told else []
     return "\n\n".join([*blocks, "\n".join(_notes(comparison))]).rstrip()
+
+
+def _about(row: Row) -> str:
+    """Why a row has no figures, or what `auto` took."""
+    if row.problem:
+        return f": {row.problem}"
+    if row.options.mapping != "auto" or not row.chosen:
+        return ""
+    return " took " + "; ".join(f"{name} x {n}" if n > 1 else name for name, n in row.chosen.items())
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:

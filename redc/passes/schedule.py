@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from isa.geometry import arrays_of
@@ -26,9 +27,20 @@ def schedule_rounds(graph: Graph, context: Context) -> Graph:
 
     Pre: `pixels` are set.  Post: `schedule` is set and checked.
     """
+    if context.options.mapping != AUTO:
+        return with_tables(graph, {}, context)
+    from redc.choose import choose
+
+    return with_tables(graph, choose(graph, context), context)
+
+
+def with_tables(graph: Graph, tables: Mapping[int, Schedule], context: Context) -> Graph:
+    """`graph` with the `tables` of some operators, by their positions, and the options' of others."""
     ops = tuple(
-        replace(op, schedule=_schedule(graph, op, context)) if isinstance(op, CrossbarOp) else op
-        for op in graph.ops
+        replace(op, schedule=tables.get(position) or _schedule(graph, op, context))
+        if isinstance(op, CrossbarOp)
+        else op
+        for position, op in enumerate(graph.ops)
     )
     return replace(graph, ops=ops)
 
@@ -56,11 +68,6 @@ def table_of(graph: Graph, op: CrossbarOp, mapping: str, choice: Choice) -> Sche
 
 def _schedule(graph: Graph, op: CrossbarOp, context: Context) -> Schedule:
     options = context.options
-    if options.mapping == "auto" and op.op == "ConvTranspose":
-        from redc.choose import candidates, cheapest
-
-        found = candidates(problem_of(graph, op))
-        return cheapest(graph, op, (table_of(graph, op, *each) for each in found), context)
     choices = [Choice(options.fold, options.merge)]
     if options.mapping == "packed" and op.op == "ConvTranspose":
         choices = [Choice(origin=origin) for origin in _origins(problem_of(graph, op), options.origin)]

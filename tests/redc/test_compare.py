@@ -91,6 +91,13 @@ def test_a_baseline_that_is_not_compared_is_an_error(baseline: str, message: str
     assert (caught.value.place, caught.value.message) == ("--baseline", message)
 
 
+def test_auto_tells_what_it_took() -> None:
+    found = compare("FCN_Deconv2", mappings=("auto:minimise=area", "packed"), targets=("isaac",))
+    assert [row.chosen for row in found.rows] == [{"pixel-wise, folded by 6": 1}, {"packed": 1}]
+    assert "note: auto:minimise=area took pixel-wise, folded by 6" in found.table()
+    assert found.as_dict()["rows"][0]["chosen"] == {"pixel-wise, folded by 6": 1}
+
+
 def test_json_has_every_number_and_the_table_every_row(found: Comparison) -> None:
     document = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     for entry, row in zip(document["rows"], found.rows, strict=True):
