@@ -5,7 +5,7 @@ This is the definition that the fast engine is held to, so it is written to be r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,50 +36,45 @@ class Sample:
     seed: int
 
 
-def sampled(levels: Array, sample: Sample, *place: int) -> Array:
-    """Conductances of cells that should hold `levels` [rows, columns], in 1/4096 level steps; int64.
+def sampled(levels: Array, sample: Sample, crossbar: int, array: int, first_slice: int = 0) -> Array:
+    """Conductances of an array's cells that should hold `levels`, in 1/4096 level steps; int64.
 
-    `place` is crossbar, array, polarity and slice.
+    `levels` are [polarities, slices, rows, columns]; slices count from `first_slice`.
     """
+    polarities, slices, rows, columns = levels.shape
     found = np.empty(levels.shape, np.int64)
-    tall = max(1, BLOCK // max(1, levels.shape[1]))
-    starts = {effect: hashed(sample.seed, effect, *place) for effect in (NORMAL, LOGNORMAL, STUCK, DRIFT)}
-    for row in range(0, len(levels), tall):
-        part = range(row, min(len(levels), row + tall))
-        hashes = {
-            effect: _Hashes(hashed_range(start, part), levels.shape[1]) for effect, start in starts.items()
-        }
-        found[row : part.stop] = _conductances(levels[row : part.stop], sample.device, hashes)
+    tall = max(1, BLOCK * rows // max(1, levels.size))
+    starts = {}
+    for effect in (NORMAL, LOGNORMAL, STUCK, DRIFT):
+        start = hashed_range(hashed(sample.seed, effect, crossbar, array), range(polarities))
+        starts[effect] = hashed_range(start, range(first_slice, first_slice + slices))
+    for row in range(0, rows, tall):
+        part = range(row, min(rows, row + tall))
+        here = slice(part.start, part.stop)
+
+        def hashes(effect: int, part: range = part) -> Words:
+            return hashed_range(hashed_range(starts[effect], part), range(columns))
+
+        found[:, :, here] = _conductances(levels[:, :, here], sample.device, hashes)
     return found
 
 
-class _Hashes:
-    """The hashes of an effect for some rows of cells, made when they are asked for."""
-
-    def __init__(self, rows: Words, columns: int) -> None:
-        self.rows, self.columns = rows, columns
-
-    def __call__(self) -> Words:
-        """[rows, columns]"""
-        return hashed_range(self.rows, range(self.columns))
-
-
-def _conductances(levels: Array, device: Device, hashes: Mapping[int, _Hashes]) -> Array:
+def _conductances(levels: Array, device: Device, hashes: Callable[[int], Words]) -> Array:
     found = levels.astype(np.int64) * UNIT + device.leak
     if any(device.normal):
-        found += scaled(np.array(device.normal)[levels], hashes[NORMAL]())
+        found += scaled(np.array(device.normal)[levels], hashes(NORMAL))
         np.maximum(found, 0, out=found)
     exponents: Array | int = 0
     if any(device.lognormal):
-        exponents = scaled(np.array(device.lognormal)[levels], hashes[LOGNORMAL]())
+        exponents = scaled(np.array(device.lognormal)[levels], hashes(LOGNORMAL))
     if any(device.drift):
         exponents = exponents - np.array(device.drift)[levels]
     if any(device.drift_spread):
-        exponents = exponents - scaled(np.array(device.drift_spread)[levels], hashes[DRIFT]())
+        exponents = exponents - scaled(np.array(device.drift_spread)[levels], hashes(DRIFT))
     if isinstance(exponents, np.ndarray):
         found = scale(found, exponents)
     if device.stuck_on or device.stuck_off:
-        fate = hashes[STUCK]() >> np.uint64(32)
+        fate = hashes(STUCK) >> np.uint64(32)
         top = len(device.normal) - 1
         found[fate < device.stuck_on + device.stuck_off] = device.leak
         found[fate < device.stuck_on] = top * UNIT + device.leak
@@ -106,13 +101,10 @@ class AnalogGroup(ConvertedGroup):
     def cells_of(self, number: int, array: ArrayCells) -> tuple[Array, Array]:
         """What the cells of an array conduct: (as its `levels`; of the reference column, [rows])."""
         if number not in self._held:
-            polarities, slices, rows, _ = array.levels.shape
-            cells = np.empty(array.levels.shape, np.int64)
-            for polarity, slice_ in np.ndindex(polarities, slices):
-                place = self.number, number, polarity, slice_
-                cells[polarity, slice_] = sampled(array.levels[polarity, slice_], self.sample, *place)
-            ones = np.ones((rows, 1), np.int32)
-            reference = sampled(ones, self.sample, self.number, number, 0, slices)[:, 0]
+            _, slices, rows, _ = array.levels.shape
+            cells = sampled(array.levels, self.sample, self.number, number)
+            ones = np.ones((1, 1, rows, 1), np.int32)
+            reference = sampled(ones, self.sample, self.number, number, slices)[0, 0, :, 0]
             most = max(cells.sum(axis=2, dtype=np.float64).max(initial=0), float(reference.sum()))
             digit = max(max(plane.high, -plane.low) for plane in self.steps)
             if most * digit >= LARGEST:
@@ -125,6 +117,10 @@ class AnalogGroup(ConvertedGroup):
                 cells = cells.astype(np.int32)
             self._held[number] = cells, reference
         return self._held[number]
+
+    def forget(self) -> None:
+        """Let go of conductances; they can be sampled again."""
+        self._held.clear()
 
     def begin(self, layer: int, number: int) -> None:
         self.now = hashed(self.sample.seed, READ, layer, number)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isa.program import Array, Buffer, Loop, Program
+from isa.program import Array, Buffer, Loop, Node, Program
 from runtime.analog import Sample
 from runtime.converted_fast import Converters
 from runtime.count import count
@@ -38,6 +38,7 @@ from runtime.symbols import (
     Load,
     Store,
     divided,
+    fires_of,
     nest_formulas,
     shape_of,
 )
@@ -65,21 +66,17 @@ class FastEngine:
         self.fidelity = fidelity
         self.counters = tuple(count(program))
         self.step = StepEngine(program, observe=observe, fidelity=fidelity, sample=sample)
-        make = Converters() if fidelity == "adc" else None
+        converters = Converters(sample)
         notes: list[str] = []
         self.plans: list[list[tuple[int, Plan]]] = []
         watched = frozenset(observed_buffers(program)) if observe else frozenset()
-        for layer in program.layers:
+        for number, layer in enumerate(program.layers):
+            make = None if fidelity == "exact" else converters.of_layer(number)
             plans, reason = _plan_layer(program, layer.body, watched, make)
-            if fidelity == "analog":
-                plans, reason = [(number, None) for number, _ in plans], None
             self.plans.append(plans)
             if reason:
                 notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
-        if fidelity == "analog":
-            notes.append("analog runs on the step engine")
-        elif make is not None:
-            notes += make.notes
+        notes += converters.notes
         self.execution = Execution(self.counters, tuple(notes))
         self._bound: Memory | None = None
 
@@ -104,7 +101,7 @@ class FastEngine:
 
 
 def _plan_layer(
-    program: Program, body: Sequence[object], watched: frozenset[str], make: ConverterMaker | None
+    program: Program, body: Sequence[Node], watched: frozenset[str], make: ConverterMaker | None
 ) -> tuple[list[tuple[int, Plan]], str | None]:
     """A plan per node of a layer's body (None: step executes it), and why any nest has none."""
     plain = {"clear", "reshape", "host"}
@@ -115,11 +112,12 @@ def _plan_layer(
         return [(number, None) for number in range(len(body))], reason
     plans: list[tuple[int, Plan]] = []
     why: str | None = None
+    fires = list(itertools.accumulate(map(fires_of, body), initial=0))
     for number, node in enumerate(body):
         if not isinstance(node, Loop):
             plans.append((number, None))
             continue
-        formulas = nest_formulas(node)
+        formulas = nest_formulas(node, fires[number])
         if isinstance(formulas, str):
             why = formulas
             plans.append((number, None))

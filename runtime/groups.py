@@ -20,13 +20,12 @@ class Groups(Mapping[str, Group]):
 
     def __init__(self, program: Program, fidelity: Fidelity, sample: Sample | None) -> None:
         self.program, self.fidelity, self.sample = program, fidelity, sample
-        self._numbers = {name: number for number, name in enumerate(program.crossbars)}
         self._made: dict[str, Group] = {}
         self._fired: list[tuple[str, ...]] | None = None  # by each layer
 
     def __getitem__(self, name: str) -> Group:
         if name not in self._made:
-            self._made[name] = self._make(name)
+            self._made[name] = make_group(self.program, name, self.fidelity, self.sample)
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -47,12 +46,15 @@ class Groups(Mapping[str, Group]):
         made = (self._made[name] for name in self._fired[layer] if name in self._made)
         return sum((group.take_losses() for group in made), Losses())
 
-    def _make(self, name: str) -> Group:
-        crossbar = self.program.crossbars[name]
-        weights = self.program.constant(crossbar.data)
-        if self.fidelity == "exact":
-            return Group(crossbar, self.program.target, weights)
-        if self.fidelity == "adc":
-            return ConvertedGroup(crossbar, self.program.target, weights)
-        assert self.sample is not None
-        return AnalogGroup(crossbar, self.program.target, weights, self._numbers[name], self.sample)
+
+def make_group(program: Program, name: str, fidelity: Fidelity, sample: Sample | None) -> Group:
+    """One of them.  `analog` needs the sample of the machine that runs the program."""
+    crossbar = program.crossbars[name]
+    weights = program.constant(crossbar.data)
+    if fidelity == "exact":
+        return Group(crossbar, program.target, weights)
+    if fidelity == "adc":
+        return ConvertedGroup(crossbar, program.target, weights)
+    assert sample is not None
+    number = list(program.crossbars).index(name)
+    return AnalogGroup(crossbar, program.target, weights, number, sample)

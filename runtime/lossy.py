@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isa.cells import Plane, by_digits, code_offset, code_range, digits_of, planes_of, sum_bounds
-from isa.program import Array, Matrix, Program, Target
+from isa.program import Array, Crossbar, Matrix, Program, Target
 from runtime.converted import Columns, ConvertedGroup, convert
 from runtime.counters import Losses
 from runtime.crossbar import exact_type
@@ -95,12 +95,7 @@ def conversions(
     references: dict[int, list[tuple[Columns, Array]]] = {}
     for index, driven in fire.driven.items():
         for columns in group.columns_read(group.flat(index), [band for band, _ in driven]):
-            tile = lines.tile(index, columns.array)
-            block_columns = crossbar.column_bands * crossbar.columns // crossbar.groups
-            block, inner = np.divmod(columns.outputs, block_columns)
-            band, column = np.divmod(inner, crossbar.columns // crossbar.groups)
-            starts = np.array([seats[Matrix(fire.group, index, b)] for b in range(crossbar.column_bands)])
-            where = starts[band] + block * (crossbar.columns // crossbar.groups) + column
+            tile, where = lines.tile(index, columns.array), places(crossbar, index, columns, seats)
             for polarity, slice_ in np.ndindex(columns.sums.shape[:2]):
                 found.setdefault((tile, polarity, slice_), []).append((columns, where))
             references.setdefault(tile, []).append((columns, where))
@@ -116,6 +111,16 @@ def conversions(
     if not strips and not kept:
         return None
     return Conversions(target, planes, strips, kept, max(seats.values()) + crossbar.columns)
+
+
+def places(crossbar: Crossbar, index: tuple[int, ...], columns: Columns, seats: Seats) -> Array:
+    """The columns of the products to which the columns of an array of sub-crossbar `index` add."""
+    width = crossbar.columns // crossbar.groups
+    block, inner = np.divmod(columns.outputs, crossbar.column_bands * width)
+    band, column = np.divmod(inner, width)
+    starts = np.array([seats[Matrix(crossbar.name, index, b)] for b in range(crossbar.column_bands)])
+    found: Array = starts[band] + block * width + column
+    return found
 
 
 def lossy(sums: Array, planes: tuple[Plane, ...], target: Target, lsb: int) -> Array:

@@ -66,8 +66,17 @@ def hashed(*words: int, start: int = 0) -> int:
 
 def hashed_range(starts: int | Words, words: range | Array) -> Words:
     """One more word for each of `starts`: [..., len(words)]."""
-    steps = (np.asarray(words, np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
-    z: Words = np.asarray(starts, np.uint64)[..., None] + steps
+    return mixed(np.asarray(starts, np.uint64)[..., None] + added(words))
+
+
+def added(words: range | Array) -> Words:
+    """What a word adds before the hash is mixed."""
+    found: Words = (np.asarray(words, np.uint64) + np.uint64(1)) * np.uint64(GOLDEN)
+    return found
+
+
+def mixed(z: Words) -> Words:
+    """mix(z), in place."""
     for shift, factor in ((MIX[0], MIX[1]), (MIX[2], MIX[3])):
         z ^= z >> np.uint64(shift)
         z *= np.uint64(factor)

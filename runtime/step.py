@@ -61,6 +61,7 @@ from runtime.groups import Groups
 from runtime.hazards import hazards, reads_and_writes
 from runtime.hosts import Hosts
 from runtime.machine import Memory
+from runtime.symbols import fires_of
 from runtime.timing import Open
 from runtime.tracing import traced
 
@@ -484,10 +485,3 @@ class CompiledLayer:
             tick()
 
         self.emitted = run
-
-
-def fires_of(node: Node) -> int:
-    """How many fires one execution of a node executes."""
-    if isinstance(node, Loop):
-        return (node.last - node.first) * sum(map(fires_of, node.body))
-    return int(node.mnemonic == "fire")

@@ -20,6 +20,7 @@ from isa.program import (
     Instruction,
     Loop,
     Matrix,
+    Node,
     Operand,
     Program,
     Register,
@@ -98,11 +99,15 @@ class Fire:
     """A `fire` in every iteration of `loops`.
 
     `driven` names, for each sub-crossbar driven for it, the row bands and what drives them.
+    Before it, its layer executes `number` fires, and of each loop's variable as many times its
+    entry of `steps`.
     """
 
     group: str
     loops: tuple[Loop, ...]
     driven: Mapping[tuple[int, ...], tuple[tuple[int, Address], ...]]
+    number: int
+    steps: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +126,30 @@ class Formulas:
     fires: list[Fire]
 
 
-def nest_formulas(node: Loop) -> Formulas | str:
-    """What a nest does; or why its iterations are not independent."""
+def fires_of(node: Node) -> int:
+    """How many fires one execution of a node executes."""
+    if isinstance(node, Loop):
+        return node.count * sum(map(fires_of, node.body))
+    return int(node.mnemonic == "fire")
+
+
+def nest_formulas(node: Loop, number: int = 0) -> Formulas | str:
+    """What a nest does before which its layer executes `number` fires; or why its iterations are
+    not independent."""
     reason = _dependence(node)
     if reason:
         return reason
     formulas = Formulas([], [])
-    _loop(node, (), {}, {}, formulas)
+    _loop(node, (), {}, {}, formulas, Count(number, ()))
     return formulas
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many fires a layer executes before some place in a nest, see `Fire`."""
+
+    number: int
+    steps: tuple[int, ...]
 
 
 def _dependence(nest: Loop) -> str | None:
@@ -174,20 +195,29 @@ Fired = dict[str, tuple[int, Fire]]
 
 
 def _loop(
-    loop: Loop, around: tuple[Loop, ...], registers: Registers, fired: Fired, formulas: Formulas
+    loop: Loop,
+    around: tuple[Loop, ...],
+    registers: Registers,
+    fired: Fired,
+    formulas: Formulas,
+    before: Count,
 ) -> None:
     loops = (*around, loop)
     registers, fired = dict(registers), dict(fired)
     driven: dict[str, dict[tuple[int, ...], list[tuple[int, Address]]]] = {}
     stores: list[Store] = []
+    steps = (*before.steps, sum(map(fires_of, loop.body)))
+    number = before.number - loop.first * steps[-1]
     for node in loop.body:
         if isinstance(node, Loop):
-            _loop(node, loops, registers, fired, formulas)
+            _loop(node, loops, registers, fired, formulas, Count(number, steps))
+            number += fires_of(node)
         elif node.mnemonic == "fire":
             group = node.operands[0]
             assert isinstance(group, Matrix)
             seats = {index: tuple(bands) for index, bands in driven.pop(group.name, {}).items()}
-            fired[group.name] = (len(formulas.fires), Fire(group.name, loops, seats))
+            fired[group.name] = (len(formulas.fires), Fire(group.name, loops, seats, number, steps))
+            number += 1
             formulas.fires.append(fired[group.name][1])
         else:
             _execute(node, registers, fired, driven, stores)

@@ -17,6 +17,7 @@ from isa.program import Target
 from runtime.converted_fast import WITHOUT, Converters
 from tests.redc.random_layers import layers
 from tests.redc.test_diff_random import MAPPINGS, network
+from tests.runtime.devices import devices
 
 EXAMPLES = max(30, settings().max_examples // 2)
 
@@ -58,8 +59,8 @@ def cases(draw, op):
     return dataclasses.replace(program, target=draw(machines())), inputs
 
 
-def losses_and_buffers(program, inputs, engine):
-    result = runtime.run(program, inputs, engine=engine, fidelity="adc", verify=False)
+def losses_and_buffers(program, inputs, engine, fidelity="adc", **options):
+    result = runtime.run(program, inputs, engine=engine, fidelity=fidelity, verify=False, **options)
     return result.losses, {name: codes.tolist() for name, codes in result.buffers.items()}
 
 
@@ -74,6 +75,18 @@ def test_a_random_layer_on_a_random_machine_is_converted_alike(op, data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Converters, "packed", lambda *_: None)
         assert losses_and_buffers(program, inputs, "fast") == expected, "in numpy alone"
+
+
+@pytest.mark.parametrize("op", ["ConvTranspose", "Conv"])
+@settings(max_examples=EXAMPLES // 2)
+@given(data=st.data())
+def test_the_same_with_cells_that_are_not_ideal(op, data):
+    program, inputs = data.draw(cases(op))
+    device, seed = data.draw(devices(program.target.cell)), data.draw(st.integers(0, 2**64 - 1))
+    note(str(program.target))
+    options = {"fidelity": "analog", "device": device, "seed": seed}
+    expected = losses_and_buffers(program, inputs, "step", **options)
+    assert losses_and_buffers(program, inputs, "fast", **options) == expected
 
 
 def test_without_the_compiler_the_result_is_the_same_and_a_note_says_so(monkeypatch):

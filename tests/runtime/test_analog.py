@@ -16,9 +16,10 @@ from isa.cells import ArrayCells, Plane, array_cells, blocks_of, code_offset, co
 from isa.device import Device, ideal
 from isa.printer import to_text
 from isa.program import Array, Crossbar, Program, Target
-from runtime import noise, run
+from runtime import noise, rounds, run, sampled
 from runtime.analog import AnalogGroup, Sample
-from runtime.converted import ConvertedGroup
+from runtime.converted import ConvertedGroup, convert
+from runtime.converted_fast import Converters
 from runtime.counters import Losses
 from tests.runtime.devices import device, devices
 from tests.runtime.programs import deconvolution
@@ -253,3 +254,47 @@ def test_tables_are_the_same_on_every_cpu() -> None:
     ]
     assert found == ["7c56fafa37b3d602", "7a5b7817f8312ed5"]
     np.testing.assert_array_equal(noise.OCTAVE, np.rint(2.0**20 * np.exp2(np.arange(4096) / 4096)))
+
+
+# ------------------------------------------------------------ the fast engine
+
+
+@settings(max_examples=20)
+@given(st.data(), programs(), st.integers(0, 2**32 - 1))
+def test_neither_the_compiled_kernel_nor_chunks_change_a_bit(data: Any, program: Program, seed: int) -> None:
+    inputs, d = random_inputs(program, seed), data.draw(devices(program.target.cell))
+    options: dict[str, Any] = {"fidelity": "analog", "device": d, "seed": seed, "observe": True}
+    whole = run(program, inputs, engine="fast", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Converters, "noisy", lambda _: None)
+        patch.setattr(rounds, "CHUNK_BYTES", 1)
+        patch.setattr(sampled, "BLOCK_BYTES", 1)
+        pieces = run(program, inputs, engine="fast", **options)
+    for name, codes in whole.buffers.items():
+        np.testing.assert_array_equal(pieces.buffers[name], codes, err_msg=f"buffer %{name}")
+    assert pieces.losses == whole.losses
+
+
+@pytest.mark.parametrize(("lsb", "sigma"), [(1, 0), (1, 900), (3, 0), (3, 5000), (8, 40_000)])
+def test_the_kernel_converts_as_numpy_does(lsb: int, sigma: int) -> None:
+    """Sums of 24 bits with either sign, ties among them; the padding of the lanes is not counted."""
+    from runtime.noisy import convert_noisy
+
+    rng = np.random.default_rng(lsb + sigma)
+    sums = rng.integers(-(2**24), 2**24, (40, 3, 24)) // 2048 * 2048
+    starts = rng.integers(0, 2**63, (5, 3, 24)).astype(np.uint64)
+    segments, words = np.arange(40) // 8, noise.added(range(40))
+    factors, rows = rng.integers(-64, 65, 40), rng.integers(0, 7, 40)
+    ranges, count = [(-8, 7, 1), (0, 1023, 2), (-200, 200, -4)], 21
+    found = np.zeros((7, 24))
+    columns = segments, words, factors, rows
+    losses = convert_noisy(sums.astype(np.float32), starts, columns, ranges, lsb, sigma, count, found)
+    whole, wanted, lost = sums, np.zeros((7, 24), np.int64), Losses()
+    if sigma:
+        whole = sums + noise.scaled(sigma, noise.mixed(starts[segments] + words[:, None, None]))
+    for plane, (low, high, weight) in enumerate(ranges):
+        lost += convert(whole[:, plane, :count], lsb * 4096, low, high)[1]
+        values, _ = convert(whole[:, plane], lsb * 4096, low, high)
+        np.add.at(wanted, rows, weight * (values // 4096) * factors[:, None])
+    assert losses == lost
+    np.testing.assert_array_equal(found[:, :count], wanted[:, :count])

@@ -25,7 +25,7 @@ LEVELS: Array = np.tile(np.arange(4), (256, 64))  # 65536 cells, a quarter of ea
 
 def cells(seed: int = 1, **effects: object) -> Array:
     """What LEVELS conduct, in level steps."""
-    return sampled(LEVELS, Sample(device(2, **effects), seed), 0, 0, 0, 0) / noise.UNIT
+    return sampled(LEVELS[None, None], Sample(device(2, **effects), seed), 0, 0)[0, 0] / noise.UNIT
 
 
 def assert_normal(values: Array, mean: float, sigma: float) -> None:

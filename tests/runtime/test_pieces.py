@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -14,6 +15,7 @@ import isa
 from isa.printer import to_text
 from isa.program import Program
 from runtime import load, run
+from tests.runtime.devices import device
 from tests.runtime.strategies import programs, random_inputs
 
 MANY = """
@@ -34,14 +36,17 @@ end
 """
 
 
-@pytest.mark.parametrize("fidelity", ["exact", "adc"])
+@pytest.mark.parametrize("fidelity", ["exact", "adc", "analog"])
 @given(program=programs(), seed=st.integers(0, 2**32 - 1), size=st.integers(1, 2000))
 def test_pieces_give_what_the_whole_nest_gives(fidelity: str, program: Program, seed: int, size: int) -> None:
     note(to_text(program))
     inputs = random_inputs(program, seed)
-    slow = run(program, inputs, engine="step", fidelity=fidelity, observe=True)
+    options: dict[str, Any] = {"fidelity": fidelity, "observe": True, "seed": seed}
+    if fidelity == "analog":
+        options["device"] = device(program.target.cell, normal=0.3, read_noise=2.0)
+    slow = run(program, inputs, engine="step", **options)
     with mock.patch("runtime.pieces.PLAN_BYTES", size):
-        fast = run(program, inputs, engine="fast", fidelity=fidelity, observe=True)
+        fast = run(program, inputs, engine="fast", **options)
     assert fast.losses == slow.losses
     for name, codes in slow.buffers.items():
         np.testing.assert_array_equal(fast.buffers[name], codes, err_msg=f"buffer %{name}")

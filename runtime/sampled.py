@@ -1,0 +1,178 @@
+"""Fast conversions of `analog`: sums of conductances as matrix products, noise by hashes.
+
+Every conversion of a fire is made here, for many iterations at a time.  Sums are whole numbers
+that float32 holds exactly (or float64, or int64), so the order of adding does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from isa.cells import code_range, digits_of
+from isa.program import Array
+from runtime.analog import READ, AnalogGroup
+from runtime.converted import convert
+from runtime.counters import Losses
+from runtime.crossbar import F64_SAFE
+from runtime.lines import Lines
+from runtime.lossy import places
+from runtime.noise import UNIT, Words, added, hashed, mixed, scaled
+from runtime.rounds import Seats
+from runtime.sampled_tiles import Member, Strip, tile_of
+from runtime.symbols import Fire
+
+BLOCK_BYTES = 1 << 20
+"""Sums that are formed before they are converted: they stay in a processor's cache."""
+LANES = 8
+"""Iterations are padded to a multiple of it."""
+
+Noisy = Callable[..., Losses]
+"""`runtime.noisy.convert_noisy`."""
+
+
+class SampledConverter:
+    """See `runtime.rounds.Converter`.  `noisy` converts by a compiled kernel; None: numpy does it."""
+
+    padding = 0
+    dtype: np.dtype[np.generic] = np.dtype(np.int64)
+
+    def __init__(
+        self,
+        group: AnalogGroup,
+        layer: int,
+        fire: Fire,
+        lines: Lines,
+        seats: Seats,
+        noisy: Noisy | None,
+    ) -> None:
+        self.fire, self.starts = fire, lines.starts
+        self.target, self.planes = group.target, group.steps
+        self.sigma = group.sample.device.read_noise
+        self.start = hashed(group.sample.seed, READ, layer)
+        found: dict[int, list[Member]] = {}
+        for index, driven in fire.driven.items():
+            for columns in group.columns_read(group.flat(index), [band for band, _ in driven]):
+                tile = lines.tile(index, columns.array)
+                found.setdefault(tile, []).append((columns, places(group.crossbar, index, columns, seats)))
+        group.forget()
+        self.tiles = [tile_of(number, group, members) for number, members in found.items()]
+        self.columns = max(seats.values()) + group.crossbar.columns
+        self.references = max(map(len, found.values()), default=0)
+        self.bound = self._bound()
+        self.noisy = noisy if self.bound < F64_SAFE else None
+        self.cost = lines.width * (16 * len(self.planes) + 8) + 8 * (self.columns + self.references)
+
+    def _bound(self) -> int:
+        """No difference of a product exceeds it in magnitude."""
+        total, most = np.zeros(self.columns), 0.0
+        digit = max(max(plane.high, -plane.low) for plane in self.planes)
+        for tile in self.tiles:
+            np.add.at(total, tile.strip.rows, np.abs(tile.strip.factors).astype(np.float64))
+            if tile.references is not None:
+                _, seats, factors = tile.shared
+                np.add.at(total, seats, np.abs(factors).astype(np.float64))
+            for strip in filter(None, (tile.strip, tile.references)):
+                most = max(most, float(np.abs(strip.cells).sum(axis=1, dtype=np.float64).max(initial=0)))
+        largest = (most * digit + 8 * self.sigma) / UNIT + 2 * self.target.lsb
+        weight = sum(abs(plane.weight) for plane in self.planes)
+        return 2 * int(float(total.max(initial=0)) * weight * largest + 1)
+
+    def __call__(self, lines: Array, first: int, differences: Array) -> Losses:
+        count = len(lines)
+        stride = -(-count // LANES) * LANES
+        now = np.zeros(stride, np.uint64)
+        now[:count] = self._now(first, count)
+        digits = digits_of(lines.astype(np.int64), self.planes)
+        kind = np.int64 if self.noisy is None else np.float64
+        products = np.zeros((self.columns, stride), kind)
+        losses = Losses()
+        for tile in self.tiles:
+            span = slice(self.starts[tile.number], self.starts[tile.number] + tile.weights.shape[1])
+            driven = np.zeros((tile.weights.shape[1], len(self.planes), stride), np.int64)
+            driven[:, :, :count] = digits[:, :, span].transpose(2, 0, 1)
+            losses += self._convert(tile.strip, driven, now, count, products)
+            if tile.references is not None:
+                counts = np.zeros((len(tile.references.rows), stride), kind)
+                losses += self._convert(tile.references, driven, now, count, counts)
+                _add(products, tile.shared, counts)
+            ideal = tile.weights @ lines[:, span].T.astype(tile.weights.dtype)
+            products[tile.seats, :count] -= ideal.astype(kind)
+        differences += products[:, :count].T.astype(np.int64)
+        return losses
+
+    def _now(self, first: int, count: int) -> Words:
+        """The hash of every iteration's round."""
+        counts = [loop.count for loop in self.fire.loops]
+        places = np.unravel_index(np.arange(first, first + count), counts)
+        rounds = np.full(count, self.fire.number)
+        for loop, place, step in zip(self.fire.loops, places, self.fire.steps, strict=True):
+            rounds += (loop.first + place) * step
+        return mixed(np.uint64(self.start) + added(rounds))
+
+    def _convert(self, strip: Strip, driven: Array, now: Words, count: int, results: Array) -> Losses:
+        """Add what a strip's conversions come to.
+
+        driven   int64 [lines, planes, iterations]; the first `count` iterations are real
+        results  [rows, iterations], in level steps
+        """
+        _, planes, stride = driven.shape
+        lines = driven.reshape(len(driven), -1).astype(strip.cells.dtype)
+        noisy = self.noisy if strip.cells.dtype == np.float32 else None
+        tall = max(1, BLOCK_BYTES // (4 * planes * stride))
+        losses = Losses()
+        for start in range(0, len(strip.cells), tall):
+            block = slice(start, start + tall)
+            sums = (strip.cells[block] @ lines).reshape(-1, planes, stride)
+            segments = strip.segments[block]
+            here = slice(segments[0], segments[-1] + 1)
+            starts = self._starts(strip.parts[here], now) if self.sigma else now[None, None]
+            columns = segments - segments[0], strip.words[block], strip.factors[block], strip.rows[block]
+            if noisy is None:
+                losses += self._plainly(sums, starts, columns, strip.lsb, count, results)
+            else:
+                ranges = [(*code_range(self.target, plane), plane.weight) for plane in self.planes]
+                losses += noisy(sums, starts, columns, ranges, strip.lsb, self.sigma, count, results)
+        return losses
+
+    def _starts(self, parts: Array, now: Words) -> Words:
+        """The hashes of parts and planes, to which a column's word is added: [parts, planes, iterations]."""
+        arrays, inverse = np.unique(parts[:, 0], return_inverse=True)
+        z = mixed(now + added(arrays)[:, None])
+        z = mixed(z[:, None] + added(range(len(self.planes)))[:, None])[inverse]
+        for place in (1, 2):
+            z += added(parts[:, place])[:, None, None]
+            mixed(z)
+        return z
+
+    def _plainly(
+        self,
+        sums: Array,
+        starts: Words,
+        columns: tuple[Array, Words, Array, Array],
+        lsb: int,
+        count: int,
+        results: Array,
+    ) -> Losses:
+        """In numpy, for sums of any size."""
+        segments, words, factors, rows = columns
+        whole = sums[:, :, :count].astype(np.int64)
+        if self.sigma:
+            whole += scaled(self.sigma, mixed(starts[segments, :, :count] + words[:, None, None]))
+        losses, total = Losses(), np.zeros((len(whole), count), np.int64)
+        for number, plane in enumerate(self.planes):
+            values, lost = convert(whole[:, number], lsb * UNIT, *code_range(self.target, plane))
+            total += plane.weight * (values // UNIT)
+            losses += lost
+        np.add.at(results[:, :count], rows, (total * factors[:, None]).astype(results.dtype))
+        return losses
+
+
+def _add(products: Array, shared: tuple[Array, Array, Array], counts: Array) -> None:
+    """What the counts of references are worth in the products."""
+    references, seats, factors = shared
+    order = np.argsort(seats, kind="stable")
+    edges = np.flatnonzero(np.diff(seats[order], prepend=-1))
+    worth = factors[order, None].astype(counts.dtype) * counts[references[order]]
+    products[seats[order][edges]] += np.add.reduceat(worth, edges, axis=0)
