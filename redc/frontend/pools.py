@@ -24,17 +24,28 @@ def import_max_pool(build: Builder, node: Node) -> None:
 
 
 def import_average_pool(build: Builder, node: Node) -> None:
-    """AveragePool: over the pixels inside the image, or with `count_include_pad` over the window."""
+    """AveragePool: over the pixels inside the image, or with `count_include_pad` inside the padding.
+
+    What of a window lies beyond the padding (`ceil_mode`) counts for nothing.
+    """
     x, window = _windowed(build, node)
     rows = _rows(x, window)
     if node.attributes.get("count_include_pad", 0):
-        if window.overhang:
-            raise Rejected("ceil_mode with count_include_pad is not supported where windows overhang")
-        weights = {axis: 1 / k for axis, k in enumerate(window.kernel, start=2)}
-        averaged = {a: [tuple((p, weights[a]) for p, _ in row) for row in rows[a]] for a in rows}
+        counts = {a: _counted(window, a - 2) for a in rows}
+        averaged = {
+            a: [tuple((p, 1 / n) for p, _ in row) for row, n in zip(rows[a], counts[a], strict=True)]
+            for a in rows
+        }
     else:
         averaged = {a: [tuple((p, 1 / len(row)) for p, _ in row) for row in rows[a]] for a in rows}
     add_stencil(build, node, x, averaged, node.outputs[0])
+
+
+def _counted(window: Window, axis: int) -> list[int]:
+    """How many pixels of each window lie before the end of the padding."""
+    reach = [window.dilation[axis] * k - window.pads[axis] for k in range(window.kernel[axis])]
+    starts = (window.stride[axis] * o for o in range(window.output[axis]))
+    return [sum(start + e < window.padded[axis] for e in reach) for start in starts]
 
 
 def _windowed(build: Builder, node: Node) -> tuple[Tensor, Window]:

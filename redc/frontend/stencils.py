@@ -10,7 +10,7 @@ from typing import Literal
 from redc.frontend.builder import Builder, channel_axis
 from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
-from redc.ir.graph import StencilOp, Tensor
+from redc.ir.graph import ReshapeOp, StencilOp, Tensor
 from redc.ir.stencil import Part, Region, Row, identity, runs
 
 MAX_REGIONS = 512
@@ -37,9 +37,18 @@ def add_stencil(
 
     Rows without an input pixel hold `fill`.  `periods` says after how many rows an axis repeats
     itself.  The channels stay where they are if their rows only cut and join the vector; else
-    another axis becomes the channels.  Raises Rejected where the rows are too irregular.
+    another axis becomes the channels, or a new one of length 1.  Raises Rejected where the rows are
+    too irregular.
     """
-    axis, parts = _channels(x, rows)
+    shape = tuple(len(rows[a]) if a in rows else size for a, size in enumerate(x.shape))
+    channels = _channels(x, rows)
+    if channels is None:
+        wide = build.view(x, (*x.shape, 1), len(x.shape))
+        name = build.fresh(f"{output}.wide")
+        made = add_stencil(build, node, wide, rows, name, reduction=reduction, fill=fill, periods=periods)
+        back = ReshapeOp(build.op_name(node), node.op, made.name, output, (node.label,))
+        return build.add(back, shape, channel_axis(len(shape)))
+    axis, parts = channels
     x = build.along(x, axis)
     pixels = [a for a in range(len(x.shape)) if a != axis]
     found = [
@@ -58,18 +67,18 @@ def add_stencil(
     ]
     name = build.op_name(node)
     op = StencilOp(name, node.op, (x.name,), output, tuple(regions), reduction, (node.label,))
-    shape = tuple(len(rows[a]) if a in rows else size for a, size in enumerate(x.shape))
     return build.add(op, shape, axis)
 
 
-def _channels(x: Tensor, rows: Rows) -> tuple[int, list[tuple[Part | None, Part]]]:
-    """The axis for the channels, and which part of its vectors goes where (None: filled)."""
+def _channels(x: Tensor, rows: Rows) -> tuple[int, list[tuple[Part | None, Part]]] | None:
+    """The axis for the channels, and which part of its vectors goes where (None: filled); None if
+    every axis changes too much."""
     rank = len(x.shape)
     for axis in dict.fromkeys((x.axis, channel_axis(rank), *range(rank - 1, -1, -1))):
         parts = vector_parts(rows[axis] if axis in rows else identity(x.shape[axis]))
         if parts is not None:
             return axis, parts
-    raise Rejected("it changes every axis, and none can hold the channels")
+    return None
 
 
 def vector_parts(rows: Sequence[Row]) -> list[tuple[Part | None, Part]] | None:

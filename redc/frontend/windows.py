@@ -26,7 +26,7 @@ class Window:
     dilation: Sizes
     pads: Sizes
     output: Sizes
-    overhang: bool = False  # of a pool: some window reaches beyond the padding
+    padded: Sizes = ()  # of a pool: where the padding behind the image ends
 
 
 def deconvolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> Window:
@@ -95,7 +95,7 @@ def pooling(size: Sizes, attributes: Mapping[str, Any]) -> Window:
         raise Rejected(f"its pads {[*begin, *end]} are not all below its kernel {list(kernel)}")
     if auto_pad.startswith("SAME") and any(d > 1 for d in dilation):
         raise Rejected(f"onnxruntime takes auto_pad {auto_pad!r} of a pool without its dilations")
-    pads, output, overhang = [], [], False
+    pads, output, padded = [], [], []
     for a, length in enumerate(size):
         reach = (kernel[a] - 1) * dilation[a] + 1
         if auto_pad.startswith("SAME") and (-(-length // stride[a]) - 1) * stride[a] + reach < length:
@@ -112,9 +112,8 @@ def pooling(size: Sizes, attributes: Mapping[str, Any]) -> Window:
                 out += (out * stride[a]) < length + before  # no window starts in the padding behind
         pads.append(before)
         output.append(out)
-        overhang |= (out - 1) * stride[a] + reach > length + total
-    window = _window(kernel, stride, dilation, pads, output)
-    return replace(window, overhang=overhang)
+        padded.append(length + total - before)
+    return replace(_window(kernel, stride, dilation, pads, output), padded=tuple(padded))
 
 
 def _window(kernel: Sizes, stride: Sizes, dilation: Sizes, pads: list[int], output: list[int]) -> Window:

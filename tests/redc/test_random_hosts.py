@@ -38,7 +38,7 @@ class Mixed(Net):
             self.node(kind, [name, self.integers((len(shape) - 1,))], shape)
         elif kind == "Double":
             wide = self.bare("Cast", [name], to=TensorProto.DOUBLE)
-            self.node("Cast", [wide], shape, to=TensorProto.FLOAT)
+            self.node("Cast", [self.bare("Neg", [wide])], shape, to=TensorProto.FLOAT)
         elif kind == "Norm":
             self.node("ReduceL1", [name], (*shape[:-1], 1), axes=[-1], keepdims=1)
         elif kind == "Topmost":
