@@ -25,7 +25,7 @@ SHARE = 1 << 19
 
 def word_for(todo: Conversions) -> int | None:
     """The narrowest lanes that hold all sums, and twice those in rounding; None if there are none."""
-    reach = 2 * todo.largest + 2 * todo.target.lsb
+    reach = 2 * todo.largest + 3 * todo.target.lsb
     return next((bits for bits in (16, 32) if reach < 1 << bits - 1), None)
 
 
@@ -58,19 +58,22 @@ class PackedConverter:
         self.arrays = np.zeros(len(self.tiles), np.int64)
         for reference in todo.references:
             self.arrays[reference.tile] = reference.arrays
+        lsb = todo.target.lsb
+        # Sums are moved up by so many codes, that they may be divided as whole numbers; even, for halves.
+        self.zero = 2 * -(-todo.largest // (2 * lsb)) if lsb > 1 else 0
         forms: dict[Form, list[_Laid]] = {}
         for strip in todo.strips:
             laid = _laid(strip, word, todo)
-            form = Form(word, out, laid.bits, laid.signed, todo.target.lsb > 1)
+            form = Form(word, out, laid.bits, laid.signed, lsb)
             forms.setdefault(form, []).append(laid)
         for reference in todo.references:
             laid = _followers(reference)
-            forms.setdefault(Form(word, out, 0, False, False), []).append(laid)
+            forms.setdefault(Form(word, out, 0, False, 1), []).append(laid)
         self.blocks = [self._join(form, laid) for form, laid in forms.items()]
         self.work = sum(blocks.work for blocks in self.blocks)
+        self.codes = np.array([code_range(todo.target, plane) for plane in todo.planes])
         self.planes, self.digits = self._tables()
         self.plain = len(self.planes) == self.input_bits
-        self.rounding = _rounding(todo, word)
 
     def _join(self, form: Form, members: Sequence[_Laid]) -> Blocks:
         tables, cells, factors, cell, factor = [], [], [], 0, 0
@@ -103,7 +106,8 @@ class PackedConverter:
             if plane.low < 0:
                 digits[first + bits - 1] = plane.low
             low, high = code_range(self.todo.target, plane)
-            planes.append((max(low, -most), min(high, most), plane.weight, first, first + bits))
+            codes = max(low + self.zero, -most), min(high + self.zero, most)
+            planes.append((*codes, plane.weight, first, first + bits))
         return np.array(planes, np.int64), digits
 
     def __call__(self, lines: Array, first: int, differences: Array) -> Losses:
@@ -144,9 +148,9 @@ class PackedConverter:
                 blocks.cells.ctypes.data, blocks.factors.ctypes.data,
                 differences.ctypes.data, differences.shape[1],
                 self.planes.ctypes.data, len(self.planes), self.digits.ctypes.data,
-                *self.rounding, lost.ctypes.data,
+                self.zero * self.todo.target.lsb, lost.ctypes.data,
             )  # fmt: skip
-        return losses + Losses(int(lost[0]), int(lost[1]))
+        return losses + Losses(int(lost[0]), int(max(0, lost[1] - lost[0])))
 
     def _references(self, ones: Array) -> tuple[Array, Losses]:
         """By how much each tile's reference is off, [iterations, tiles], all planes together."""
@@ -157,7 +161,8 @@ class PackedConverter:
         counted = ones if len(tiles) == len(self.arrays) else ones[:, :, tiles]
         if not self.plain:
             counted = np.add.reduceat(self.digits[:, None, None] * counted, self.planes[:, 3], axis=0)
-        low, high = (self.planes[:, k, None, None].astype(counted.dtype) for k in range(2))
+        codes = np.clip(self.codes, np.iinfo(counted.dtype).min, np.iinfo(counted.dtype).max)
+        low, high = (codes[:, k, None, None].astype(counted.dtype) for k in range(2))
         off = np.clip(counted, low, high) - counted
         for worth, plane in zip(self.planes[:, 2], off, strict=True):
             steps[:, tiles] += worth.astype(self.dtype) * plane
@@ -232,14 +237,3 @@ def _followers(reference: Reference) -> _Laid:
     factors = np.where(columns >= 0, reference.factors[order][columns], 0)
     cells = np.empty((len(columns), 0, 0, LANES), np.uint16)
     return _Laid(reference.tile, 0, False, cells, factors, seats, 0)
-
-
-def _rounding(todo: Conversions, word: int) -> tuple[int, int, int, int, int]:
-    """(lsb, magic, shift, bias, zero) of the kernel's division: Granlund and Montgomery, PLDI 1994."""
-    lsb = todo.target.lsb
-    if lsb == 1:
-        return 1, 0, 0, 0, 0
-    zero = 2 * -(-todo.largest // (2 * lsb))
-    log = (lsb - 1).bit_length()
-    magic = -(-(1 << word - 1 + log) // lsb)
-    return lsb, magic, log - 1, zero * lsb, zero

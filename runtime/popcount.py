@@ -23,7 +23,7 @@ FIELDS = 7
 """Of a block, int64: its first word of lines, words, first word of cells, column of the product,
 tile, first factor, and how many ones a plane must have more of, or else it cannot lose anything."""
 PLANE_FIELDS = 5
-"""Of a plane, int64: lowest and highest code, worth, first bit, bit after the last."""
+"""Of a plane, int64: lowest and highest code plus `zero`, worth, first bit, bit after the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class Form:
     out    bits of a difference: 32 or 64
     bits   bit planes of the cells; 0 for columns that merely follow their reference
     signed the top bit plane subtracts
-    rounds the ADC's lsb is more than 1
+    lsb    the ADC's
     """
 
     word: int
     out: int
     bits: int
     signed: bool
-    rounds: bool
+    lsb: int
 
 
 @functools.cache
@@ -69,12 +69,8 @@ _ARGUMENTS = {
     "planes": POINTER,  # int64 [planes, PLANE_FIELDS]
     "plane_count": NUMBER,
     "digits": POINTER,  # int64 [bits]: what a bit is worth in its plane's digit
-    "lsb": NUMBER,
-    "magic": NUMBER,  # (sum + bias) * magic >> word + shift is the quotient by lsb
-    "shift": NUMBER,
-    "bias": NUMBER,  # an even multiple of lsb, at least as large as any sum
-    "zero": NUMBER,  # bias / lsb
-    "losses": POINTER,  # int64 [2]: saturated, rounded; added to
+    "bias": NUMBER,  # zero * lsb, at least as large as any sum; zero is even
+    "losses": POINTER,  # int64 [2]: saturated, and off at all; added to
 }
 """The kernel's arguments, in order."""
 
@@ -93,14 +89,14 @@ class _Converting(Function):
         self.ones = self.intrinsic(f"llvm.ctpop.{lanes}", self.lane, self.lane)
         self.add_up = self.intrinsic(f"llvm.vector.reduce.add.v{LANES}i64", I64, ir.VectorType(I64, LANES))
         self.partial = [self.b.alloca(self.lane) for _ in range(form.bits)]
-        self.sum, self.saturated, self.rounded = (self.b.alloca(self.lane) for _ in range(3))
+        self.sum, self.saturated, self.lossy = (self.b.alloca(self.lane) for _ in range(3))
         self.total, self.worked = self.b.alloca(self.wide), self.b.alloca(ir.IntType(1))
         with self.loop(0, self.a["count"]) as block:
             self.block([self.at("blocks", self.index((block, FIELDS), k)) for k in range(FIELDS)])
 
     def block(self, fields: list[Any]) -> None:
         word, words, cell, column, tile, factor, limit = fields
-        for counter in (self.saturated, self.rounded):
+        for counter in (self.saturated, self.lossy):
             self.b.store(self.splat(0, self.lane), counter)
         factors = self.vector("factors", factor, self.wide)
         with self.loop(self.a["start"], self.a["stop"]) as i:
@@ -115,7 +111,7 @@ class _Converting(Function):
                 known = self.vector("results", place, self.wide)
                 more = self.b.mul(self.b.load(self.total), factors)
                 self.b.store(self.b.add(known, more), self.pointer("results", place, self.wide), align=4)
-        for position, counter in enumerate((self.saturated, self.rounded)):
+        for position, counter in enumerate((self.saturated, self.lossy)):
             each = self.b.zext(self.b.load(counter), ir.VectorType(I64, LANES))
             place = self.b.gep(self.a["losses"], [self.number(position)])
             self.b.store(self.b.add(self.b.load(place), self.b.call(self.add_up, [each])), place)
@@ -169,32 +165,37 @@ class _Converting(Function):
         """Round and saturate `sum`; count what that loses, and add the difference to `total`."""
         b = self.b
         found = b.load(self.sum)
-        code = self.rounded_code(found) if self.form.rounds else found
+        code = found
+        if self.form.lsb > 1:
+            found = b.add(found, self.argument("bias"))
+            code = self.rounded(found)
         kept = b.select(b.icmp_signed("<", code, low), low, code)
         kept = b.select(b.icmp_signed(">", kept, high), high, kept)
         self.tally(b.icmp_signed("!=", kept, code), self.saturated)
-        value = b.mul(kept, self.argument("lsb")) if self.form.rounds else kept
+        value = b.mul(kept, self.splat(self.form.lsb, self.lane)) if self.form.lsb > 1 else kept
         off = b.sub(value, found)
-        if self.form.rounds:
-            moved = b.icmp_signed("!=", off, self.splat(0, self.lane))
-            self.tally(b.and_(moved, b.icmp_signed("==", kept, code)), self.rounded)
+        if self.form.lsb > 1:
+            self.tally(b.icmp_signed("!=", off, self.splat(0, self.lane)), self.lossy)
         scale = worth if self.form.out == 64 else b.trunc(worth, self.out)
         wide = b.sext(off, self.wide) if self.form.out > self.form.word else off
         b.store(b.add(b.load(self.total), b.mul(wide, self.splat(scale, self.wide))), self.total)
 
-    def rounded_code(self, found: Any) -> Any:
-        """rint(found / lsb), halves to the even code: a quotient by multiplication, then the rest."""
+    def rounded(self, positive: Any) -> Any:
+        """rint(positive / lsb): floor((positive + lsb / 2) / lsb), but for halves the even one."""
         b, double = self.b, ir.VectorType(ir.IntType(2 * self.form.word), LANES)
-        lsb = self.argument("lsb")
-        positive = b.add(found, self.argument("bias"))
-        magic = b.trunc(self.a["magic"], double.element) if self.form.word < 32 else self.a["magic"]
-        product = b.mul(b.zext(positive, double), self.splat(magic, double))
-        quotient = b.trunc(b.lshr(product, self.splat(self.form.word, double)), self.lane)
-        quotient = b.lshr(quotient, self.argument("shift"))
-        twice = b.shl(b.sub(positive, b.mul(quotient, lsb)), self.splat(1, self.lane))
+        lsb, word = self.form.lsb, self.form.word
+        moved = b.add(positive, self.splat(lsb // 2, self.lane))
+        # The quotient by multiplication: Granlund and Montgomery, PLDI 1994.
+        shift = (lsb - 1).bit_length()
+        magic = -(-(1 << word - 1 + shift) // lsb)
+        product = b.mul(b.zext(moved, double), self.splat(magic, double))
+        quotient = b.trunc(b.lshr(product, self.splat(word, double)), self.lane)
+        quotient = b.lshr(quotient, self.splat(shift - 1, self.lane))
+        if lsb % 2:
+            return quotient
+        half = b.icmp_signed("==", moved, b.mul(quotient, self.splat(lsb, self.lane)))
         odd = b.trunc(quotient, ir.VectorType(ir.IntType(1), LANES))
-        up = b.or_(b.icmp_signed(">", twice, lsb), b.and_(b.icmp_signed("==", twice, lsb), odd))
-        return b.sub(b.sub(quotient, b.sext(up, self.lane)), self.argument("zero"))
+        return b.add(quotient, b.sext(b.and_(half, odd), self.lane))
 
     def tally(self, which: Any, counter: Any) -> None:
         self.b.store(self.b.sub(self.b.load(counter), self.b.sext(which, self.lane)), counter)
