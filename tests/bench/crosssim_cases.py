@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 import models
 import redc
 import runtime
+from isa.device import STEP, ideal
 from isa.program import Array, Program, Target
 from runtime.counters import Losses
 from runtime.result import EngineName
@@ -97,8 +98,24 @@ class Preset(Case):
 
 
 @dataclass(frozen=True, slots=True)
+class Varied(Case):
+    """Cells that programming missed, in `MACHINES` machines: root of the mean squared relative RMSE.
+
+    spread              standard deviation of what programming misses, as a share of the level
+    ours, own, alike    as of `Figures`
+    first               redc's of the first machine alone
+    """
+
+    spread: float = 0.0
+    ours: float = 0.0
+    own: float = 0.0
+    alike: float = 0.0
+    first: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Timing(Case):
-    """Median seconds for the whole layer: redc's fast engine, CrossSim, onnxruntime in float."""
+    """Shortest seconds for the whole layer: redc's fast engine, CrossSim, onnxruntime in float."""
 
     ours: float = 0.0
     theirs: float = 0.0
@@ -111,6 +128,7 @@ class Kept:
 
     cases: list[Figures]
     presets: list[Preset]
+    varied: list[Varied]
     times: list[Timing]
 
 
@@ -139,6 +157,8 @@ PRESETS = tuple(
     )
 )
 """Ranges and offsets of CrossSim's presets; the lsb is the one nearest to the step they come to."""
+MACHINES = 100
+VARIED = tuple((Case("small", *e, 2, 8), spread) for spread in (0.05, 0.2) for e in ENCODINGS)
 TIMED = tuple(
     Case("GAN_Deconv1", *e, 2, *adc) for e in (ENCODINGS[0], ENCODINGS[2]) for adc in ((8, 1), (6, 1), (6, 5))
 )
@@ -185,10 +205,13 @@ class Ours:
     conversions: int
 
 
-def ours(case: Case, engine: EngineName) -> Ours:
-    """One run of redc."""
-    fidelity = "adc" if case.adc else "exact"
-    result = runtime.run(compiled(case), layer(case.layer)[1], engine=engine, fidelity=fidelity, observe=True)
+def ours(case: Case, engine: EngineName, spread: float = 0.0, seed: int = 0) -> Ours:
+    """One run of redc; with a spread, of the machine of that seed."""
+    options: dict[str, Any] = {"fidelity": "adc" if case.adc else "exact"}
+    if spread:
+        normal = tuple(round(STEP * spread * level) for level in range(1 << case.cell))
+        options = {"fidelity": "analog", "device": replace(ideal(case.cell), normal=normal), "seed": seed}
+    result = runtime.run(compiled(case), layer(case.layer)[1], engine=engine, observe=True, **options)
     lost = sum(result.losses, Losses())
     return Ours(result.accumulators["y"][0], result.buffers["x"][0], lost, result.total.conversions)
 
@@ -216,6 +239,7 @@ def stored() -> Kept:
     return Kept(
         [Figures(**one) for one in kept["cases"]],
         [Preset(**one) for one in kept["presets"]],
+        [Varied(**one) for one in kept["varied"]],
         [Timing(**one) for one in kept["times"]],
     )
 
@@ -241,9 +265,7 @@ def tables(kept: Kept) -> dict[str, str]:
         name: [f for f in kept.cases if f.layer == name] for name in ("GAN_Deconv1", "small", "signed")
     }
     found = {name: _cases(figures) for name, figures in by_layer.items()}
-    found["presets"] = _presets(kept.presets)
-    if kept.times:
-        found["times"] = _times(kept.times)
+    found |= {"presets": _presets(kept.presets), "varied": _varied(kept.varied), "times": _times(kept.times)}
     return {mark: "\n".join(lines) for mark, lines in found.items()}
 
 
@@ -285,12 +307,21 @@ def _presets(presets: Iterable[Preset]) -> Iterator[str]:
     return _table(heads, map(row, presets))
 
 
+def _varied(varied: Iterable[Varied]) -> Iterator[str]:
+    def row(v: Varied) -> Iterator[object]:
+        yield from (_encoding(v), f"{v.spread:.0%}", *map(_error, (v.ours, v.alike)))
+        yield from (f"{apart(v.ours, v.alike):.1%}", _error(v.own))
+
+    heads = "encoding, spread, redc, CrossSim alike, apart, CrossSim"
+    return _table(heads, map(row, varied))
+
+
 def _times(timings: Iterable[Timing]) -> Iterator[str]:
     def row(t: Timing) -> Iterator[object]:
         yield from (_encoding(t), t.adc, t.lsb)
         for seconds in (t.float_s, t.ours, t.theirs):
             yield f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
-        yield from (f"{seconds / t.float_s:,.1f}x" for seconds in (t.ours, t.theirs))
+        yield from (f"{t.ours / t.float_s:.1f}x", f"{t.theirs / t.float_s:,.0f}x")
 
     heads = "encoding, ADC bits, lsb, onnxruntime float, redc, CrossSim, redc over float, CrossSim over float"
     return _table(heads, map(row, timings))

@@ -37,11 +37,13 @@ class Setting:
     """CrossSim's words for an ADC's model, what ranges it, and how an offset is taken off.
 
     CALIBRATED is a range that is told; GRANULAR and MAX follow from array, cells and inputs.
+    `spread` is the standard deviation of what programming misses, as a share of the level.
     """
 
     model: str = "QuantizerADC"
     ranges: str = "CALIBRATED"
     offset: str = "DIGITAL_OFFSET"
+    spread: float = 0.0
 
 
 def own(
@@ -63,10 +65,20 @@ def ideal(weights: Array, codes: Array, types: tuple[IntType, IntType], target: 
     return _run(weights, codes, types, target, None)
 
 
-def alike(weights: Array, codes: Array, types: tuple[IntType, IntType], target: Target) -> Product:
-    """The same in redc's conventions."""
+def alike(
+    weights: Array,
+    codes: Array,
+    types: tuple[IntType, IntType],
+    target: Target,
+    spread: float = 0.0,
+    together: int = 1 << 30,
+) -> Product:
+    """The same in redc's conventions; `together` columns have one reference column.
+
+    With a spread, of unsigned codes: signed ones are two runs, and would be two machines.
+    """
     weight_type, input_type = types
-    setting = Setting(_ties_to_even().__name__)
+    setting = Setting(_ties_to_even().__name__, spread=spread)
     if input_type.signed:
         # Two's complement: the planes of the code modulo 2^b, of which the top one subtracts.
         bits = input_type.bits
@@ -81,10 +93,12 @@ def alike(weights: Array, codes: Array, types: tuple[IntType, IntType], target: 
     # CrossSim takes off offset * (sum of the inputs), exactly.  A column whose codes are 1 is a
     # reference column: with that put back, its product is what an ADC of lsb 1 makes of the ones.
     offset = 1 << weight_type.bits - 1
-    ones = np.full((1, weights.shape[1]), 1 - offset)
+    columns, rows = weights.shape
+    ones = np.full((-(-columns // together), rows), 1 - offset)
     reference = _run(ones, codes, types, replace(target, lsb=1), setting)
     inputs = codes.sum(axis=0)
-    values = (found.values + offset * inputs) - offset * (reference.values + offset * inputs)
+    counted = np.repeat(reference.values, min(together, columns), axis=0)[:columns]
+    values = (found.values + offset * inputs) - offset * (counted + offset * inputs)
     return Product(values, found.seconds + reference.seconds)
 
 
@@ -95,7 +109,7 @@ def _run(
 
     parameters = _parameters(*types, target)
     if setting is not None:
-        _set_adc(parameters, types[1], target, setting)
+        _set(parameters, types[1], target, setting)
     core = AnalogCore(weights.astype(np.float64), parameters)
     inputs = codes.astype(np.float64)
     start = time.perf_counter()
@@ -104,7 +118,7 @@ def _run(
 
 
 def _parameters(weight_type: IntType, input_type: IntType, target: Target) -> Any:
-    """Arrays, cells and drivers: bit-sliced weights, bit-serial inputs, cells without errors."""
+    """Arrays and drivers: bit-sliced weights, bit-serial inputs, no leak."""
     from simulator import CrossSimParameters
     from simulator.parameters.core_parameters import (
         BitSlicedCoreStyle,
@@ -138,14 +152,17 @@ def _parameters(weight_type: IntType, input_type: IntType, target: Target) -> An
     return parameters
 
 
-def _set_adc(parameters: Any, input_type: IntType, target: Target, setting: Setting) -> None:
-    """One conversion per plane, slice and column; CALIBRATED is the grid of docs/fidelity.md.
+def _set(parameters: Any, input_type: IntType, target: Target, setting: Setting) -> None:
+    """One conversion per plane, slice and column; CALIBRATED is the grid of docs/fidelity.md.  Cells.
 
     CrossSim's cells hold level / (2^cell - 1), so a level step is 1 / (2^cell - 1) on its scale.
     """
     from simulator.parameters.core_parameters import OffsetCoreStyle
     from simulator.parameters.xbar_parameters import ADCRangeLimits
 
+    if setting.spread:
+        cells = parameters.xbar.device.programming_error
+        cells.enable, cells.model, cells.magnitude = True, "NormalProportionalDevice", setting.spread
     parameters.core.offset.style = OffsetCoreStyle[setting.offset]
     parameters.xbar.adc.mvm.model = setting.model
     adc = parameters.xbar.adc.mvm  # a new object: setting the model replaces it
