@@ -169,6 +169,9 @@ CASES = {
     "resize 10": model("Resize", [X, floats(1, 1, 2, 2)], opset=10),
     "resize down": model("Resize", [(1, 2, 6, 8), None, floats(1, 1, 0.5, 0.25)]),
     "resize sizes": model("Resize", [X, None, None, ints(2, 3, 8, 15)]),
+    "resize axes in another order": model("Resize", [X, None, floats(2, 3)], axes=[3, 2]),
+    "resize cubic": model("Resize", [(1, 2, 9, 10), None, floats(1, 1, 2, 3)], mode="cubic"),
+    "resize cubic down": model("Resize", [(1, 2, 8, 8), None, floats(1, 1, 0.5, 0.5)], mode="cubic"),
     "resize by 3/2": model("Resize", [(1, 2, 4, 6), None, floats(1, 1, 1.5, 1.5)], mode="linear"),
 }
 
@@ -209,10 +212,15 @@ def resizes(draw: st.DrawFn) -> onnx.ModelProto:
     factors = [draw(st.sampled_from([1, 2, 3, 4])) for _ in range(rank)]
     modes = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]
     attributes = {
-        "mode": draw(st.sampled_from(["nearest", "linear"])),
+        "mode": draw(st.sampled_from(["nearest", "linear", "cubic"])),
         "coordinate_transformation_mode": draw(st.sampled_from(modes)),
         "nearest_mode": draw(st.sampled_from(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])),
     }
+    if attributes["mode"] == "cubic":
+        attributes |= {
+            "cubic_coeff_a": draw(st.sampled_from([-0.75, -0.5])),
+            "exclude_outside": draw(st.integers(0, 1)),
+        }
     shape = (1, draw(st.integers(1, 3)), *(draw(st.integers(1, 5)) for _ in range(rank)))
     return model("Resize", [shape, None, floats(1, 1, *factors)], opset=13, **attributes)
 
