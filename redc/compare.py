@@ -197,11 +197,28 @@ def compare(
         )
     several = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else models
     rows: list[Row] = []
-    for model in several:
+    for model, own in zip(several, _shapes_of(several, shapes or {}), strict=True):
         name = str(model) if isinstance(model, str | Path) else model.graph.name or "model"
-        variants = Variants(model, shapes=shapes, calibrate=calibrate, host=host)
+        variants = Variants(model, shapes=own, calibrate=calibrate, host=host)
         rows += [_row(variants, name, *choice, file) for file in files for choice in choices]
     return Comparison(tuple(rows), over)
+
+
+def _shapes_of(
+    models: Sequence[str | Path | onnx.ModelProto], shapes: Mapping[str, tuple[int, ...]]
+) -> list[Mapping[str, tuple[int, ...]]]:
+    """For each model the shapes of its inputs; what is an input of none goes to the first, which
+    will refuse it."""
+    if len(models) < 2 or not shapes:
+        return [shapes] * len(models)
+    from redc.frontend.load import load_model
+
+    inputs = [{value.name for value in load_model(model).graph.input} for model in models]
+    unknown = set(shapes).difference(*inputs)
+    return [
+        {name: shape for name, shape in shapes.items() if name in names or (not i and name in unknown)}
+        for i, names in enumerate(inputs)
+    ]
 
 
 def _baseline(text: str, base: Options, targets: Sequence[str]) -> Baseline:

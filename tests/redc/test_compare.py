@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,15 @@ def test_auto_tells_what_it_took() -> None:
     assert [row.chosen for row in found.rows] == [{"pixel-wise, folded by 6": 1}, {"packed": 1}]
     assert "note: auto:minimise=area took pixel-wise, folded by 6" in found.table()
     assert found.as_dict()["rows"][0]["chosen"] == {"pixel-wise, folded by 6": 1}
+
+
+def test_a_shape_goes_to_the_models_that_have_the_input() -> None:
+    shapes = {"z": (2, 100, 1, 1)}
+    options: dict[str, Any] = {"mappings": ("red",), "targets": ("isaac",)}
+    found = compare(["dcgan_face64", "GAN_Deconv4"], shapes=shapes, **options)
+    assert [row.cost.batch for row in found.rows if row.cost] == [2, 1]
+    with pytest.raises(UserError, match="a shape is given for 'y', which is no input of the model"):
+        compare(["dcgan_face64", "GAN_Deconv4"], shapes={"y": (1,), **shapes}, **options)
 
 
 def test_json_has_every_number_and_the_table_every_row(found: Comparison) -> None:
