@@ -10,7 +10,7 @@ from runtime.groups import make_group
 from runtime.lines import Lines
 from runtime.lossy import Conversions, PlainConverter, conversions
 from runtime.rounds import Converter, Seats
-from runtime.sampled import Noisy, SampledConverter
+from runtime.sampled import Kernels, SampledConverter
 from runtime.symbols import Fire
 
 WITHOUT = "conversions are computed by numpy alone, several times slower: llvmlite cannot be imported"
@@ -50,14 +50,14 @@ class Converters:
         word = word_for(todo)
         return None if word is None else PackedConverter(todo, lines, word)
 
-    def noisy(self) -> Noisy | None:
-        """The kernel of `analog`; None if its compiler is missing."""
+    def kernels(self) -> Kernels | None:
+        """Those of `analog`; None if their compiler is missing."""
         try:
-            from runtime.noisy import convert_noisy
+            from runtime import noisy_strips
         except (ImportError, OSError):
             self._without()
             return None
-        return convert_noisy
+        return noisy_strips
 
     def _without(self) -> None:
         if WITHOUT not in self.notes:
@@ -75,6 +75,6 @@ class LayerConverters:
     def __call__(self, program: Program, fire: Fire, lines: Lines, seats: Seats) -> Converter | None:
         group = self.converters.group(program, fire.group)
         if isinstance(group, AnalogGroup):
-            return SampledConverter(group, self.layer, fire, lines, seats, self.converters.noisy())
+            return SampledConverter(group, self.layer, fire, lines, seats, self.converters.kernels())
         todo = conversions(program, fire, lines, seats, group)
         return None if todo is None else self.converters.packed(todo, lines) or PlainConverter(todo, lines)

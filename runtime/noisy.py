@@ -18,7 +18,6 @@ from isa.program import Array
 from runtime.counters import Losses
 from runtime.llvm import I1, I32, I64, NUMBER, POINTER, Function
 from runtime.noise import MIX, QUANTILES, SIGMA_BITS, UNIT, UNIT_BITS, Words
-from runtime.threads import CORES, spread
 
 LANES = 8
 F32, F64 = ir.FloatType(), ir.DoubleType()
@@ -29,7 +28,8 @@ PLANE_FIELDS = 3
 """Of a plane, double: lowest and highest code, worth of a code in level steps."""
 
 _ARGUMENTS = {
-    "sums": POINTER,  # float [columns, planes, stride]
+    "sums": POINTER,  # float [columns, sum_row], of which [planes, stride] are used
+    "sum_row": NUMBER,
     "starts": POINTER,  # int64 [segments, planes, stride]
     "columns": POINTER,  # int64 [columns, COLUMN_FIELDS]
     "count": NUMBER,  # of columns
@@ -37,11 +37,10 @@ _ARGUMENTS = {
     "plane_count": NUMBER,
     "numbers": POINTER,  # double [3]: sigma, units in one code, its reciprocal
     "table": POINTER,  # int32: quantiles
-    "stride": NUMBER,  # iterations of a row, a multiple of LANES
-    "start": NUMBER,  # vectors of iterations
-    "stop": NUMBER,
+    "stride": NUMBER,  # iterations of a plane, a multiple of LANES
     "valid": NUMBER,  # iterations that are real
-    "results": POINTER,  # double [rows, stride], added to
+    "results": POINTER,  # double [rows, result_row], added to
+    "result_row": NUMBER,
     "losses": POINTER,  # int64 [2]: saturated, rounded; added to
 }
 _ENTRIES = {"sums": F32, "planes": F64, "numbers": F64, "table": I32, "results": F64}
@@ -69,47 +68,24 @@ def convert_noisy(
     count: int,
     results: Array,
 ) -> Losses:
-    """Add what conversions come to, in level steps, to `results`: float64 [rows, stride].
+    """Add what conversions come to, in level steps, to `results`: float64 [rows, at least stride].
 
-    sums     float32 [columns, planes, stride], the first `count` of stride are real
+    sums     float32 [columns, at least planes * stride]
     starts   [segments, planes, stride]: hashes to which a column's word is added
     columns  (segments, words, factors, rows), each [columns]
     planes   (lowest code, highest code, weight)
+    count    iterations that are real, of the stride
     """
     step = lsb * UNIT
-    run = kernel(Form(sigma > 0, step & step - 1 == 0))
     fields = np.stack([columns[0], columns[1].view(np.int64), columns[2], columns[3]], axis=1)
     worth = np.array([(low, high, lsb * weight) for low, high, weight in planes], np.float64)
-    numbers = np.array([sigma, step, 1 / step], np.float64)
-    stride = sums.shape[2]
-    vectors = stride // LANES
-    share = max(1, -(-vectors // CORES))
-    parts = [(start, min(vectors, start + share)) for start in range(0, vectors, share)]
-
-    def part(span: tuple[int, int]) -> Losses:
-        losses = np.zeros(2, np.int64)
-        pointers = (
-            array.ctypes.data for array in (sums, starts, fields, worth, numbers, QUANTILES, results, losses)
-        )
-        sum_, start, field, plane, number, table, result, lost = pointers
-        run(
-            sum_,
-            start,
-            field,
-            len(fields),
-            plane,
-            len(worth),
-            number,
-            table,
-            stride,
-            *span,
-            count,
-            result,
-            lost,
-        )
-        return Losses(*losses.tolist())
-
-    return sum(spread(part, parts), Losses())
+    numbers, losses = np.array([sigma, step, 1 / step], np.float64), np.zeros(2, np.int64)
+    kernel(Form(sigma > 0, step & step - 1 == 0))(
+        sums.ctypes.data, sums.strides[0] // 4, starts.ctypes.data, fields.ctypes.data, len(fields),
+        worth.ctypes.data, len(worth), numbers.ctypes.data, QUANTILES.ctypes.data, starts.shape[2], count,
+        results.ctypes.data, results.strides[0] // 8, losses.ctypes.data,
+    )  # fmt: skip
+    return Losses(*losses.tolist())
 
 
 @functools.cache
@@ -132,26 +108,27 @@ class _Noisy(Function):
         for lost in self.lost:
             b.store(self.splat(0, NUMBERS), lost)
         lanes = ir.Constant(NUMBERS, list(range(LANES)))
+        vectors = b.sdiv(a["stride"], self.number(LANES))
         with self.loop(0, a["count"]) as column:
             segment, word, factor, row = (
                 self.at("columns", self.index((column, COLUMN_FIELDS), field))
                 for field in range(COLUMN_FIELDS)
             )
             words = self.splat(word, NUMBERS)
-            with self.loop(a["start"], a["stop"]) as vector:
+            with self.loop(0, vectors) as vector:
                 first = b.mul(vector, self.number(LANES))
                 real = b.icmp_signed(
                     "<", b.add(self.splat(first, NUMBERS), lanes), self.splat(a["valid"], NUMBERS)
                 )
                 b.store(ir.Constant(DOUBLES, [0.0] * LANES), total)
                 with self.loop(0, a["plane_count"]) as plane:
-                    here = self.index((b.add(b.mul(column, a["plane_count"]), plane), a["stride"]), first)
+                    here = self.index((column, a["sum_row"]), (plane, a["stride"]), first)
                     there = self.index((b.add(b.mul(segment, a["plane_count"]), plane), a["stride"]), first)
                     sums = b.fpext(self.many("sums", here, F32, 4), DOUBLES)
                     if form.noise:
                         sums = b.fadd(sums, self.noise(b.add(self.many("starts", there, I64, 8), words)))
                     self.convert(sums, plane, real, total)
-                place = self.index((row, a["stride"]), first)
+                place = self.index((row, a["result_row"]), first)
                 before = self.many("results", place, F64, 8)
                 worth = self.splat(b.sitofp(factor, F64), DOUBLES)
                 after = b.fadd(before, b.fmul(worth, b.load(total)))

@@ -6,7 +6,8 @@ that float32 holds exactly (or float64, or int64), so the order of adding does n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -20,20 +21,31 @@ from runtime.lines import Lines
 from runtime.lossy import places
 from runtime.noise import UNIT, Words, added, hashed, mixed, scaled
 from runtime.rounds import Seats
-from runtime.sampled_tiles import Member, Strip, tile_of
+from runtime.sampled_tiles import Member, Strip, Tile, starts_of, tile_of
 from runtime.symbols import Fire
 
 BLOCK_BYTES = 1 << 20
 """Sums that are formed before they are converted: they stay in a processor's cache."""
-LANES = 8
-"""Iterations are padded to a multiple of it."""
 
-Noisy = Callable[..., Losses]
-"""`runtime.noisy.convert_noisy`."""
+
+class Kernels(Protocol):
+    """`runtime.noisy_strips`."""
+
+    def convert_strip(
+        self,
+        strip: Strip,
+        driven: Array,
+        now: Words,
+        ranges: Sequence[tuple[int, int, int]],
+        sigma: int,
+        results: Array,
+    ) -> Losses: ...
+
+    def multiplied(self, cells: Array, factor: Array) -> Array: ...
 
 
 class SampledConverter:
-    """See `runtime.rounds.Converter`.  `noisy` converts by a compiled kernel; None: numpy does it."""
+    """See `runtime.rounds.Converter`.  Without `kernels` numpy does it."""
 
     padding = 0
     dtype: np.dtype[np.generic] = np.dtype(np.int64)
@@ -45,7 +57,7 @@ class SampledConverter:
         fire: Fire,
         lines: Lines,
         seats: Seats,
-        noisy: Noisy | None,
+        kernels: Kernels | None,
     ) -> None:
         self.fire, self.starts = fire, lines.starts
         self.target, self.planes = group.target, group.steps
@@ -61,7 +73,7 @@ class SampledConverter:
         self.columns = max(seats.values()) + group.crossbar.columns
         self.references = max(map(len, found.values()), default=0)
         self.bound = self._bound()
-        self.noisy = noisy if self.bound < F64_SAFE else None
+        self.kernels = kernels if self.bound < F64_SAFE else None
         self.cost = lines.width * (16 * len(self.planes) + 8) + 8 * (self.columns + self.references)
 
     def _bound(self) -> int:
@@ -81,26 +93,30 @@ class SampledConverter:
 
     def __call__(self, lines: Array, first: int, differences: Array) -> Losses:
         count = len(lines)
-        stride = -(-count // LANES) * LANES
-        now = np.zeros(stride, np.uint64)
-        now[:count] = self._now(first, count)
+        now = self._now(first, count)
         digits = digits_of(lines.astype(np.int64), self.planes)
-        kind = np.int64 if self.noisy is None else np.float64
-        products = np.zeros((self.columns, stride), kind)
+        kind = np.int64 if self.kernels is None else np.float64
+        products = np.zeros((self.columns, count), kind)
         losses = Losses()
         for tile in self.tiles:
             span = slice(self.starts[tile.number], self.starts[tile.number] + tile.weights.shape[1])
-            driven = np.zeros((tile.weights.shape[1], len(self.planes), stride), np.int64)
-            driven[:, :, :count] = digits[:, :, span].transpose(2, 0, 1)
-            losses += self._convert(tile.strip, driven, now, count, products)
+            driven = digits[:, :, span].transpose(2, 0, 1)
+            losses += self._convert(tile.strip, driven, now, products)
             if tile.references is not None:
-                counts = np.zeros((len(tile.references.rows), stride), kind)
-                losses += self._convert(tile.references, driven, now, count, counts)
+                counts = np.zeros((len(tile.references.rows), count), kind)
+                losses += self._convert(tile.references, driven, now, counts)
                 _add(products, tile.shared, counts)
-            ideal = tile.weights @ lines[:, span].T.astype(tile.weights.dtype)
-            products[tile.seats, :count] -= ideal.astype(kind)
-        differences += products[:, :count].T.astype(np.int64)
+            products[tile.seats] -= self._ideal(tile, lines[:, span]).astype(kind)
+        differences += products.T.astype(np.int64)
         return losses
+
+    def _ideal(self, tile: Tile, lines: Array) -> Array:
+        """The products without converters: [seats, iterations]."""
+        factor = lines.T.astype(tile.weights.dtype)
+        if self.kernels is None or factor.dtype != np.float32:
+            found: Array = tile.weights[: len(tile.seats)] @ factor
+            return found
+        return self.kernels.multiplied(tile.weights, factor)[: len(tile.seats)]
 
     def _now(self, first: int, count: int) -> Words:
         """The hash of every iteration's round."""
@@ -111,61 +127,37 @@ class SampledConverter:
             rounds += (loop.first + place) * step
         return mixed(np.uint64(self.start) + added(rounds))
 
-    def _convert(self, strip: Strip, driven: Array, now: Words, count: int, results: Array) -> Losses:
+    def _convert(self, strip: Strip, driven: Array, now: Words, results: Array) -> Losses:
         """Add what a strip's conversions come to.
 
-        driven   int64 [lines, planes, iterations]; the first `count` iterations are real
+        driven   int64 [lines, planes, iterations]
         results  [rows, iterations], in level steps
         """
-        _, planes, stride = driven.shape
-        lines = driven.reshape(len(driven), -1).astype(strip.cells.dtype)
-        noisy = self.noisy if strip.cells.dtype == np.float32 else None
-        tall = max(1, BLOCK_BYTES // (4 * planes * stride))
-        losses = Losses()
-        for start in range(0, len(strip.cells), tall):
-            block = slice(start, start + tall)
-            sums = (strip.cells[block] @ lines).reshape(-1, planes, stride)
-            segments = strip.segments[block]
-            here = slice(segments[0], segments[-1] + 1)
-            starts = self._starts(strip.parts[here], now) if self.sigma else now[None, None]
-            columns = segments - segments[0], strip.words[block], strip.factors[block], strip.rows[block]
-            if noisy is None:
-                losses += self._plainly(sums, starts, columns, strip.lsb, count, results)
-            else:
-                ranges = [(*code_range(self.target, plane), plane.weight) for plane in self.planes]
-                losses += noisy(sums, starts, columns, ranges, strip.lsb, self.sigma, count, results)
-        return losses
+        ranges = [(*code_range(self.target, plane), plane.weight) for plane in self.planes]
+        if self.kernels is not None and strip.cells.dtype == np.float32:
+            return self.kernels.convert_strip(strip, driven, now, ranges, self.sigma, results)
+        return self._plainly(strip, driven, now, results)
 
-    def _starts(self, parts: Array, now: Words) -> Words:
-        """The hashes of parts and planes, to which a column's word is added: [parts, planes, iterations]."""
-        arrays, inverse = np.unique(parts[:, 0], return_inverse=True)
-        z = mixed(now + added(arrays)[:, None])
-        z = mixed(z[:, None] + added(range(len(self.planes)))[:, None])[inverse]
-        for place in (1, 2):
-            z += added(parts[:, place])[:, None, None]
-            mixed(z)
-        return z
-
-    def _plainly(
-        self,
-        sums: Array,
-        starts: Words,
-        columns: tuple[Array, Words, Array, Array],
-        lsb: int,
-        count: int,
-        results: Array,
-    ) -> Losses:
+    def _plainly(self, strip: Strip, driven: Array, now: Words, results: Array) -> Losses:
         """In numpy, for sums of any size."""
-        segments, words, factors, rows = columns
-        whole = sums[:, :, :count].astype(np.int64)
-        if self.sigma:
-            whole += scaled(self.sigma, mixed(starts[segments, :, :count] + words[:, None, None]))
-        losses, total = Losses(), np.zeros((len(whole), count), np.int64)
-        for number, plane in enumerate(self.planes):
-            values, lost = convert(whole[:, number], lsb * UNIT, *code_range(self.target, plane))
-            total += plane.weight * (values // UNIT)
-            losses += lost
-        np.add.at(results[:, :count], rows, (total * factors[:, None]).astype(results.dtype))
+        _, planes, count = driven.shape
+        lines = driven.reshape(len(driven), -1).astype(strip.cells.dtype)
+        tall = max(1, BLOCK_BYTES // (8 * planes * count))
+        losses = Losses()
+        for start in range(0, len(strip.rows), tall):
+            block = slice(start, min(len(strip.rows), start + tall))
+            sums = (strip.cells[block] @ lines).astype(np.int64).reshape(-1, planes, count)
+            if self.sigma:
+                segments, words = strip.segments[block], strip.words[block, None, None]
+                starts = starts_of(strip.parts[segments[0] : segments[-1] + 1], planes, now)
+                sums += scaled(self.sigma, mixed(starts[segments - segments[0]] + words))
+            total = np.zeros((len(sums), count), np.int64)
+            for number, plane in enumerate(self.planes):
+                values, lost = convert(sums[:, number], strip.lsb * UNIT, *code_range(self.target, plane))
+                total += plane.weight * (values // UNIT)
+                losses += lost
+            worth = (total * strip.factors[block, None]).astype(results.dtype)
+            np.add.at(results, strip.rows[block], worth)
         return losses
 
 

@@ -12,7 +12,10 @@ from isa.program import Array
 from runtime.analog import AnalogGroup
 from runtime.converted import Columns
 from runtime.crossbar import exact_type
-from runtime.noise import Words, added
+from runtime.noise import Words, added, mixed
+
+TALL = 4
+"""Columns that a kernel multiplies at a time."""
 
 Member = tuple[Columns, Array]
 """Columns of an array, and the columns of the products that they add to."""
@@ -22,7 +25,8 @@ Member = tuple[Columns, Array]
 class Strip:
     """Columns that are converted with one lsb.
 
-    cells     [columns, lines]: what a line adds to the sum, in 1/4096 level steps
+    cells     [columns, lines]: what a line adds to the sum, in 1/4096 level steps; rows of zeros follow
+              up to a multiple of TALL
     parts     int64 [segments, 3]: array, polarity and slice of neighbouring columns
     segments  int64 [columns]: in `parts`, ascending
     words     uint64 [columns]: what the column's word adds to the hash
@@ -46,7 +50,7 @@ class Tile:
     strip       columns that hold weights; their results are products, by seat
     references  the reference columns, one for each array; None in differential encoding
     shared      (references, seats, factors): what a reference's level step is worth in a product
-    weights     [seats, lines]: the ideal products, which the results are to differ from
+    weights     [seats, lines]: the ideal products, which the results are to differ from; rows as `cells`
     seats       of `weights`
     """
 
@@ -94,7 +98,12 @@ def tile_of(number: int, group: AnalogGroup, members: Sequence[Member]) -> Tile:
         references = _references(group, [columns for columns, _ in members])
         factors_of = np.concatenate(shared)
     return Tile(
-        number, strip, references, (numbers, seats, factors_of), ideal.astype(exact_type(most)), places
+        number,
+        strip,
+        references,
+        (numbers, seats, factors_of),
+        _joined([ideal.astype(exact_type(most))]),
+        places,
     )
 
 
@@ -122,7 +131,7 @@ def _references(group: AnalogGroup, columns: Sequence[Columns]) -> Strip:
     most = int(cells.sum(axis=1).max(initial=0)) * digit
     count = len(columns)
     return Strip(
-        cells.astype(exact_type(most)),
+        _joined([cells.astype(exact_type(most))]),
         np.array([(one.number, 0, group.slices) for one in columns], np.int64),
         np.arange(count),
         np.repeat(added(range(1)), count),
@@ -133,8 +142,25 @@ def _references(group: AnalogGroup, columns: Sequence[Columns]) -> Strip:
 
 
 def _joined(cells: Sequence[Array]) -> Array:
-    """In the narrowest type that is exact for all."""
-    for type_ in (np.int64, np.float64):
-        if any(each.dtype == type_ for each in cells):
-            return np.concatenate([each.astype(type_) for each in cells])
-    return np.concatenate(cells)
+    """In the narrowest type that is exact for all; zeros to a multiple of TALL."""
+    types = [np.dtype(kind) for kind in (np.int64, np.float64, np.float32)]
+    kind = next(kind for kind in types if any(each.dtype == kind for each in cells))
+    count = sum(map(len, cells))
+    found = np.zeros((-(-count // TALL) * TALL, cells[0].shape[1]), kind)
+    np.concatenate(cells, out=found[:count], casting="unsafe")
+    return found
+
+
+def starts_of(parts: Array, planes: int, now: Words) -> Words:
+    """The hashes of parts and planes, to which a column's word is added: [parts, planes, iterations].
+
+    parts  int64 [parts, 3], as in `Strip`
+    now    uint64 [iterations]: the hashes of their rounds
+    """
+    arrays, inverse = np.unique(parts[:, 0], return_inverse=True)
+    z = mixed(now + added(arrays)[:, None])
+    z = mixed(z[:, None] + added(range(planes))[:, None])[inverse]
+    for place in (1, 2):
+        z += added(parts[:, place])[:, None, None]
+        mixed(z)
+    return z

@@ -266,7 +266,7 @@ def test_neither_the_compiled_kernel_nor_chunks_change_a_bit(data: Any, program:
     options: dict[str, Any] = {"fidelity": "analog", "device": d, "seed": seed, "observe": True}
     whole = run(program, inputs, engine="fast", **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Converters, "noisy", lambda _: None)
+        patch.setattr(Converters, "kernels", lambda _: None)
         patch.setattr(rounds, "CHUNK_BYTES", 1)
         patch.setattr(sampled, "BLOCK_BYTES", 1)
         pieces = run(program, inputs, engine="fast", **options)
