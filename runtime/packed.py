@@ -19,8 +19,9 @@ from runtime.threads import CORES, spread
 
 WORDS: dict[int, np.dtype[Any]] = {16: np.dtype(np.uint16), 32: np.dtype(np.uint32)}
 RESULTS: dict[int, np.dtype[Any]] = {32: np.dtype(np.int32), 64: np.dtype(np.int64)}
-SHARE = 1 << 19
-"""Vectors of words that a thread takes at a time."""
+SHARE = 1 << 22
+"""Vectors of words that are worth a part of their own, a millisecond's work; a sixteenth of that
+is not worth a second thread."""
 
 
 def word_for(todo: Conversions) -> int | None:
@@ -61,19 +62,19 @@ class PackedConverter:
         lsb = todo.target.lsb
         # Sums are moved up by so many codes, that they may be divided as whole numbers; even, for halves.
         self.zero = 2 * -(-todo.largest // (2 * lsb)) if lsb > 1 else 0
+        self.plain = len(todo.planes) == self.input_bits
         forms: dict[Form, list[_Laid]] = {}
         for strip in todo.strips:
             laid = _laid(strip, word, todo)
-            form = Form(word, out, laid.bits, laid.signed, lsb)
+            form = Form(word, out, laid.bits, laid.signed, self.plain, lsb)
             forms.setdefault(form, []).append(laid)
         for reference in todo.references:
             laid = _followers(reference)
-            forms.setdefault(Form(word, out, 0, False, 1), []).append(laid)
+            forms.setdefault(Form(word, out, 0, False, True, 1), []).append(laid)
         self.blocks = [self._join(form, laid) for form, laid in forms.items()]
         self.work = sum(blocks.work for blocks in self.blocks)
         self.codes = np.array([code_range(todo.target, plane) for plane in todo.planes])
         self.planes, self.digits = self._tables()
-        self.plain = len(self.planes) == self.input_bits
 
     def _join(self, form: Form, members: Sequence[_Laid]) -> Blocks:
         tables, cells, factors, cell, factor = [], [], [], 0, 0
@@ -115,7 +116,9 @@ class PackedConverter:
         words = np.empty((self.input_bits, count, lines.shape[1] // LINES), np.int64)
         ones = np.empty((self.input_bits, count, len(self.tiles)), np.int32)
         most = (1 << self.word - 1) // len(self.planes)  # so many iterations a lane counts
-        share = max(1, min(most, max(SHARE // max(1, self.work), -(-count // (4 * CORES)))))
+        total = self.work * count
+        wanted = min(4 * CORES, max(CORES, total // SHARE)) if total > SHARE // 16 else 1
+        share = max(1, min(most, -(-count // wanted)))
         parts = [(start, min(count, start + share)) for start in range(0, count, share)]
         losses = spread(lambda part: self._part(lines, words, ones, differences, *part), parts)
         return sum(losses, Losses())

@@ -34,6 +34,7 @@ class Form:
     out    bits of a difference: 32 or 64
     bits   bit planes of the cells; 0 for columns that merely follow their reference
     signed the top bit plane subtracts
+    serial each plane is one bit of the lines, worth 1 in its digit
     lsb    the ADC's
     """
 
@@ -41,6 +42,7 @@ class Form:
     out: int
     bits: int
     signed: bool
+    serial: bool
     lsb: int
 
 
@@ -126,18 +128,33 @@ class _Converting(Function):
             place = self.index((plane, self.a["mass_plane"]), (i, self.a["mass_row"]), tile)
             with b.if_then(b.icmp_signed(">", self.at("masses", place), least)):
                 b.store(ir.Constant(ir.IntType(1), 1), self.worked)
-                fields = [
-                    self.at("planes", self.index((plane, PLANE_FIELDS), k)) for k in range(PLANE_FIELDS)
-                ]
-                low, high, worth, first, last = fields
-                b.store(self.splat(0, self.lane), self.sum)
-                with self.loop(first, last) as bit:
-                    start = self.index((bit, self.a["line_bit"]), (i, self.a["line_row"]), word)
-                    self.count(start, words, cell)
-                    digit = self.splat(b.trunc(self.at("digits", bit), self.word), self.lane)
-                    b.store(b.add(b.load(self.sum), b.mul(self.counted(), digit)), self.sum)
-                lowest, highest = (self.splat(b.trunc(code, self.word), self.lane) for code in (low, high))
-                self.converted(lowest, highest, worth)
+                if self.form.serial:
+                    self.count(self.place(plane, i, word), words, cell)
+                    b.store(self.counted(), self.sum)
+                else:
+                    self.digits(plane, i, word, words, cell)
+                # One-bit planes all have the same codes: read once, not every time.
+                low, high = (self.code(0 if self.form.serial else plane, k) for k in range(2))
+                self.converted(low, high, self.at("planes", self.index((plane, PLANE_FIELDS), 2)))
+
+    def digits(self, plane: Any, i: Any, word: Any, words: Any, cell: Any) -> None:
+        """Into `sum`: what a plane of several bits adds up to."""
+        b = self.b
+        b.store(self.splat(0, self.lane), self.sum)
+        first, last = (self.at("planes", self.index((plane, PLANE_FIELDS), k)) for k in (3, 4))
+        with self.loop(first, last) as bit:
+            self.count(self.place(bit, i, word), words, cell)
+            digit = self.splat(b.trunc(self.at("digits", bit), self.word), self.lane)
+            b.store(b.add(b.load(self.sum), b.mul(self.counted(), digit)), self.sum)
+
+    def place(self, bit: Any, i: Any, word: Any) -> Any:
+        """Of the first word of a tile's lines."""
+        return self.index((bit, self.a["line_bit"]), (i, self.a["line_row"]), word)
+
+    def code(self, plane: Any, field: int) -> Any:
+        """The lowest or highest code, in every lane."""
+        code = self.at("planes", self.index((plane, PLANE_FIELDS), field))
+        return self.splat(self.b.trunc(code, self.word), self.lane)
 
     def count(self, line: Any, words: Any, cell: Any) -> None:
         """Into `partial`: per bit plane of the cells, the ones that one bit of the lines meets."""
@@ -198,7 +215,8 @@ class _Converting(Function):
         return b.add(quotient, b.sext(b.and_(half, odd), self.lane))
 
     def tally(self, which: Any, counter: Any) -> None:
-        self.b.store(self.b.sub(self.b.load(counter), self.b.sext(which, self.lane)), counter)
+        known = self.b.load(counter)
+        self.b.store(self.b.select(which, self.b.add(known, self.splat(1, self.lane)), known), counter)
 
     def argument(self, name: str) -> Any:
         """A number among the arguments, in every lane."""
