@@ -176,6 +176,10 @@ class _Emitter:
             body += [Instruction("mul", (Register(0), Register(0), other)) for other in terms[1:]]
         elif len(terms) > 1:
             body.append(Instruction(op.combine, (Register(0), *terms)))
+        if op.sign is not None:
+            body.append(
+                Instruction("mul", (Register(0), Register(0), self._constant(f"{word}.sign", op.sign)))
+            )
         finish = self._finish(op, Register(0), Address(self._name(op.output), own))
         return _nest(loops, [*body, *finish])
 

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from redc.frontend.builder import Builder, channel_axis
 from redc.frontend.constants import F64
@@ -86,12 +87,17 @@ def import_many(build: Builder, node: Node) -> None:
 
 
 def import_prelu(build: Builder, node: Node) -> None:
-    """PRelu with constant slopes: the larger of x and slope * x, or the smaller for slopes above 1."""
+    """PRelu with constant slopes: the larger of x and slope * x, or the smaller for slopes above 1.
+
+    Where slopes lie on both sides of 1 the smaller is -max(-x, -slope * x), channel by channel.
+    """
     x, axis, slope = along_constant(build, node, 1)
-    if not ((slope <= 1).all() or (slope >= 1).all()):
-        raise Rejected("its slopes lie on both sides of 1", tensor=node.input(1))
-    combine: Combine = "max" if (slope <= 1).all() else "min"
-    _vector(build, node, [x, x], axis, (ONE, slope), combine=combine)
+    if (slope <= 1).all() or (slope >= 1).all():
+        combine: Combine = "max" if (slope <= 1).all() else "min"
+        _vector(build, node, [x, x], axis, (ONE, slope), combine=combine)
+        return
+    sign = np.where(slope <= 1, 1, -1)
+    _vector(build, node, [x, x], axis, (sign * ONE, sign * slope), combine="max", sign=sign)
 
 
 # ---------------------------------------------------------------- broadcasting
@@ -158,6 +164,7 @@ def _vector(
     bias: F64 = ZERO,
     combine: Combine = "sum",
     activation: Activation | None = None,
+    sign: npt.NDArray[np.int64] | None = None,
 ) -> None:
     if any(not math.isfinite(float(np.abs(f).max())) for f in (*factors, bias)):
         raise Rejected("its constant is too large or too small")
@@ -171,5 +178,6 @@ def _vector(
         activation=activation,
         nodes=(node.label,),
         combine=combine,
+        sign=sign,
     )
     build.add(op, broadcast([x.shape for x in inputs]), axis)

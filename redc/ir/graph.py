@@ -193,12 +193,13 @@ class Normalisation:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class VectorOp:
-    """Elementwise on the vector unit: y = act(combine_i(factor_i * x_i) + bias).
+    """Elementwise on the vector unit: y = act(sign * combine_i(factor_i * x_i) + bias).
 
     Covers a BatchNormalization, Add or activation that no crossbar operator absorbed.  `combine`
     is sum, mul, max or min; only a sum has a bias, and a product has no factors.  Factors
     and bias are float64, of shape () or (C,) along the channel axis.  An input may be
-    broadcast along axes of length 1 other than the channel axis.  `normalisation` is there for
+    broadcast along axes of length 1 other than the channel axis.  `sign`, 1 or -1 per channel, is
+    that of a maximum.  `normalisation` is there for
     a BatchNormalization, whose bias is then beta - mean * factor.
     """
 
@@ -212,6 +213,7 @@ class VectorOp:
     nodes: tuple[str, ...] = ()
     normalisation: Normalisation | None = None
     combine: Literal["sum", "mul", "max", "min"] = "sum"
+    sign: npt.NDArray[np.int64] | None = None
     multipliers: tuple[npt.NDArray[np.int64], ...] | None = None
     bias_codes: npt.NDArray[np.int64] | None = None
     requantise: Requantise | None = None

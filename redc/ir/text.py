@@ -61,6 +61,8 @@ def _details(op: Op) -> Iterator[str]:
         yield from _crossbar(op)
     elif isinstance(op, VectorOp):
         yield f"{op.combine} of factors " + ", ".join(map(_array, op.factors)) + f"; bias {_array(op.bias)}"
+        if op.sign is not None:
+            yield f"sign {_array(op.sign)}"
     elif isinstance(op, StencilOp):
         yield from _stencil(op)
     if isinstance(op, CrossbarOp | VectorOp):

@@ -179,6 +179,9 @@ def _check_vector(op: VectorOp, inputs: Sequence[Tensor], y: Tensor) -> None:
             op,
             f"{name} is not finite float64",
         )
+    if op.sign is not None:
+        fits = op.sign.shape == (width,) and bool((np.abs(op.sign) == 1).all())
+        _need(fits and op.combine == "max", op, "its sign is not 1 or -1 per channel of a maximum")
     for x in inputs:
         fits = len(x.shape) == len(y.shape) and all(
             size == whole or (size == 1 and axis != y.axis)

@@ -55,7 +55,9 @@ def compose_functions(graph: Graph) -> Graph:
 
 def _scalar(graph: Graph, op: Op, known: dict[str, Scalar]) -> Scalar | None:
     """What `op` makes as a function of one tensor; None if it is none."""
-    if not isinstance(op, VectorOp) or any(f.size != 1 for f in (*op.factors, op.bias)):
+    if not isinstance(op, VectorOp) or op.sign is not None:
+        return None
+    if any(f.size != 1 for f in (*op.factors, op.bias)):
         return None
     out = graph.tensors[op.output]
     inputs = [graph.tensors[name] for name in op.inputs]

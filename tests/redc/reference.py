@@ -38,7 +38,8 @@ def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, F64]:
             y = np.moveaxis(_crossbar(op, last, out.buffer_shape), -1, out.axis)
         elif isinstance(op, VectorOp):
             terms = [_spread(f, out) * values[n] for f, n in zip(op.factors, op.inputs, strict=True)]
-            y = functools.reduce(COMBINE[op.combine], terms) + _spread(op.bias, out)
+            y = functools.reduce(COMBINE[op.combine], terms)
+            y = (y if op.sign is None else _spread(op.sign, out) * y) + _spread(op.bias, out)
         elif isinstance(op, StencilOp):
             lasts = [np.moveaxis(values[n], graph.tensors[n].axis, -1) for n in op.inputs]
             y = np.moveaxis(_stencil(op, lasts, out.buffer_shape), -1, out.axis)

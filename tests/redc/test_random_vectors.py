@@ -46,8 +46,7 @@ def activations(draw: st.DrawFn) -> onnx.ModelProto:
         slope = tuple(size if draw(st.booleans()) else 1 for size in shape)
         one = draw(st.integers(0, len(shape) - 1))  # along one axis it may vary
         slope = tuple(size if axis == one else 1 for axis, size in enumerate(slope))
-        steep = draw(st.booleans())
-        values = rng.uniform(1.1, 2, slope) if steep else rng.uniform(-0.5, 1, slope)
+        values = rng.uniform(*draw(st.sampled_from([(1.1, 2), (-0.5, 1), (0, 2)])), slope)
         return model(op, [shape, values.astype(np.float32)], opset=draw(st.integers(9, NEWEST)))
     first, attributes = ACTIVATIONS[op]
     return model(op, [shape], opset=draw(st.integers(first, NEWEST)), **attributes)
