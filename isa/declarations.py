@@ -129,6 +129,8 @@ def _write_buffer(b: Buffer) -> str:
     text = f"%{b.name} {'raw' if b.raw else b.type}{shape_text(b.shape)}"
     if b.scale is not None:
         text += f" scale {number_text(float(b.scale))}"
+    if b.steps is not None:
+        text += f" steps {quote(b.steps)}"
     if b.scale is not None or b.zero:
         text += f" zero {b.zero}"
     if b.tensor is not None:
@@ -234,7 +236,8 @@ def read_data(c: Cursor) -> DataFile:
     ".input",
     ".buffer",
     ".output",
-    syntax='%name type[shape] [scale number] [zero code] [onnx "tensor" type[shape] [axis number]]',
+    syntax='%name type[shape] [scale number] [steps "constant"] [zero code] '
+    '[onnx "tensor" type[shape] [axis number]]',
     example='.buffer %b1 u8[8, 4, 4, 512] scale 0.01 zero 0 onnx "relu0" f32[8, 512, 4, 4] axis 1',
     write=_write_buffer,
 )
@@ -245,6 +248,10 @@ def read_buffer(c: Cursor) -> Buffer:
     A real value is scale * (code - zero). A buffer without a scale holds accumulators. `onnx`
     names the tensor that lies in the buffer, its shape, and the axis of it that was moved to the
     end; inputs and outputs must have it, and so must buffers that a `host` touches.
+
+    `steps` names an integer constant with one positive number for each value of the vector: there
+    a real value is scale * steps[c] * (code - zero). Only a `.buffer` that no `host` or `reshape`
+    touches may have it. It decides nothing: instructions see codes.
 
     `raw` in place of the type: the buffer holds the tensor as it is, in its own type (f16, f32,
     f64, i8 to i64, u8 to u64, bool) and shape, without scale, zero and axis; only `host` may
@@ -278,11 +285,18 @@ def read_buffer(c: Cursor) -> Buffer:
         fields = c.fields({"onnx": onnx}, required=("onnx",))
         tensor, onnx_type, onnx_shape, _ = fields["onnx"]
         return raw_buffer(name, kind, shape, tensor, onnx_type, onnx_shape, c.span)
-    found = c.fields({"scale": scale, "zero": lambda: c.integer("a code"), "onnx": onnx})
+    found = c.fields(
+        {
+            "scale": scale,
+            "steps": lambda: c.string("a constant"),
+            "zero": lambda: c.integer("a code"),
+            "onnx": onnx,
+        }
+    )
     tensor, onnx_type, onnx_shape, axis = found.get("onnx", (None, "f32", (), 0))
     return Buffer(
         name, kind, type_, shape, found.get("scale"), found.get("zero", 0),
-        tensor, onnx_type, onnx_shape, axis, span=c.span,
+        tensor, onnx_type, onnx_shape, axis, span=c.span, steps=found.get("steps"),
     )  # fmt: skip
 
 

@@ -250,9 +250,10 @@ class Buffer:
     """`.input`, `.output` or `.buffer`: integer codes, channels last.
 
     `shape` is (…, vector length).  A buffer of activations has a `scale` (real value of one
-    step) and a `zero` (the code of 0.0); an accumulator buffer has neither.  `tensor` is the
-    ONNX tensor it holds, `onnx_shape` that tensor's shape, `axis` the ONNX axis that lies
-    last here; `shape` equals `onnx_shape` with `axis` moved to the end.
+    step) and a `zero` (the code of 0.0); an accumulator buffer has neither.  `steps` names a
+    constant that multiplies the scale, one whole number per channel.  `tensor` is the ONNX tensor
+    it holds, `onnx_shape` that tensor's shape, `axis` the ONNX axis that lies last here; `shape`
+    equals `onnx_shape` with `axis` moved to the end.
 
     A `raw` buffer holds its tensor as it is, in `onnx_type` and in the order of its own axes,
     for the host alone; its `type` says only how many bits a value has (see `raw_buffer`).
@@ -270,6 +271,7 @@ class Buffer:
     axis: int = 0
     raw: bool = False
     span: Span = field(default=NOWHERE, compare=False)
+    steps: str | None = None
 
     @property
     def vector(self) -> int:

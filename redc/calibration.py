@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.program import RAW_TYPES, Buffer
+from redc.channels import Channels
 from redc.errors import UserError
 from redc.histogram import Histogram
 
@@ -28,6 +29,9 @@ METHODS: tuple[Method, ...] = get_args(Method)
 TAILS = 1e-4
 """The share of values that `percentile` lets saturate."""
 
+SATURATED = 0.1
+"""The share of a channel's values that saturate in a sample where some do: a guess."""
+
 RUN = 16
 """Samples run at once where the model leaves the batch open."""
 
@@ -36,46 +40,95 @@ RUN = 16
 class Range:
     """The values one tensor took: the smallest and largest of every sample, and how often each came.
 
-    `method` says what codes are to span of them.
+    `method` says what codes are to span of them; `channels` what each channel took, if asked for.
     """
 
     lows: F64
     highs: F64
     histogram: Histogram
     method: Method = "mse"
+    channels: Channels | None = None
 
     @staticmethod
-    def of(values: Array, samples: int = 1) -> Range:
-        """The range of `samples` samples along axis 0.  Raises ValueError for NaN or infinity."""
+    def of(values: Array, samples: int = 1, axis: int | None = None) -> Range:
+        """The range of `samples` samples along axis 0; with `axis` also that of each channel there.
+
+        Raises ValueError for NaN or infinity.
+        """
         rows = values.reshape(samples, -1)
         lows, highs = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
         if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
             raise ValueError("not a number, or infinite")
-        return Range(lows.astype(np.float64), highs.astype(np.float64), Histogram.of(values))
+        channels = None if axis is None else Channels.of(values, axis, samples)
+        lows, highs = lows.astype(np.float64), highs.astype(np.float64)
+        return Range(lows, highs, Histogram.of(values), channels=channels)
 
     def widen(self, other: Range) -> Range:
         """The same samples, seen elsewhere."""
         lows, highs = np.minimum(self.lows, other.lows), np.maximum(self.highs, other.highs)
-        return Range(lows, highs, self.histogram.merge(other.histogram), self.method)
+        channels = self.channels and other.channels and self.channels.widen(other.channels)
+        return Range(lows, highs, self.histogram.merge(other.histogram), self.method, channels)
 
     def merge(self, other: Range) -> Range:
         """Other samples."""
         lows, highs = np.append(self.lows, other.lows), np.append(self.highs, other.highs)
-        return Range(lows, highs, self.histogram.merge(other.histogram), self.method)
+        channels = self.channels and other.channels and self.channels.merge(other.channels)
+        return Range(lows, highs, self.histogram.merge(other.histogram), self.method, channels)
+
+    def divided(self, steps: npt.NDArray[np.int64]) -> Range:
+        """The range of the tensor whose channel c is divided by `steps[c]`."""
+        assert self.channels is not None
+        return Range(*self.channels.divided(steps), self.method)
+
+    def reaches(self, bits: int) -> F64:
+        """How far from zero codes of `bits` bits should span each channel, before any clipping."""
+        assert self.channels is not None
+        extremes = np.maximum(-self.channels.lows, self.channels.highs)
+        if self.method in ("min-max", "percentile"):
+            return np.asarray(extremes.max(axis=0))
+        return np.asarray([_typical_extreme(channel, _deviations(bits)) for channel in extremes.T])
 
     def bounds(self, bits: int) -> tuple[float, float]:
         """The interval, 0 included, that codes of `bits` bits should span."""
-        low, high = float(self.lows.min()), float(self.highs.max())
-        if self.method == "min-max":
-            return low, high
+        low, high = self._ends(self.lows, self.highs, bits)
         if self.method == "percentile":
             tails = self.histogram.tails(TAILS)
             return max(low, tails[0]), min(high, tails[1])
-        deviations = (bits + 2) / 5  # few bits are better spent on what is common, many on never saturating
-        low, high = -_typical_extreme(-self.lows, deviations), _typical_extreme(self.highs, deviations)
         if self.method == "mse":
             return self.histogram.least_error(low, high, 1 << bits, len(self.lows))
         return low, high
+
+    def interval(self, steps: npt.NDArray[np.int64], bits: int) -> tuple[float, float]:
+        """What codes of `bits` bits should span of the channels divided by `steps`, before clipping."""
+        assert self.channels is not None
+        lows, highs = self.channels.lows / steps, self.channels.highs / steps
+        return self._ends(lows.min(axis=1), highs.max(axis=1), bits)
+
+    def beyond(self, steps: npt.NDArray[np.int64], bits: int) -> F64:
+        """(new samples, C): the mean square of what saturates in each channel, with those steps.
+
+        Every sample is new to the other half of them, whose interval it is held against.  It may
+        reach (bits + 8) / 16 times as far as it does, for the more bits, the more saturation hurts;
+        and of a channel that goes beyond, SATURATED of the values do.  A single sample says nothing
+        about another: zeros.
+        """
+        assert self.channels is not None
+        lows, highs = self.channels.lows / steps, self.channels.highs / steps
+        if len(lows) < 2:
+            return np.zeros((1, len(steps)))
+        even, odd, margin = slice(0, None, 2), slice(1, None, 2), (bits + 8) / 16
+        found = []
+        for fit, new in ((even, odd), (odd, even)):
+            low, high = self._ends(lows[fit].min(axis=1), highs[fit].max(axis=1), bits)
+            excess = np.maximum(np.maximum(low - margin * lows[new], margin * highs[new] - high), 0.0)
+            found.append(SATURATED * (excess * steps) ** 2)
+        return np.concatenate(found)
+
+    def _ends(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
+        """The interval before any clipping, from the ends of every sample."""
+        if self.method in ("min-max", "percentile"):
+            return float(lows.min()), float(highs.max())
+        return -_typical_extreme(-lows, _deviations(bits)), _typical_extreme(highs, _deviations(bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +150,11 @@ class Port:
     def batch(self) -> int:
         """How much of axis 0 one run takes; 0 where there is nothing to count samples by."""
         return self.shape[0] if self.shape else 0
+
+
+def _deviations(bits: int) -> float:
+    """Few bits are better spent on what is common, many on never saturating."""
+    return (bits + 2) / 5
 
 
 def _typical_extreme(extremes: F64, deviations: float) -> float:
@@ -131,10 +189,12 @@ def observe(
     ports: Mapping[str, Port],
     pieces: int = 1,
     *,
+    axes: Mapping[str, int] | None = None,
     title: str = "model",
     saturating: Collection[str] = (),
 ) -> dict[str, Range]:
-    """Run `model` on `samples` and return the range of every tensor in `tensors`.
+    """Run `model` on `samples` and return the range of every tensor in `tensors`, and of each channel
+    of those in `axes`.
 
     Axis 0 of every sample array counts samples (a scalar is the same for all); `ports` are what
     the model was compiled for.  One run takes as many samples as axis 0 of those says, or up to RUN where
@@ -150,6 +210,7 @@ def observe(
     batches = {name: port.batch for name, port in ports.items() if port.batch}
     runs = min((len(samples[name]) // batch for name, batch in batches.items()), default=1)
     at_once = min(runs, max(1, RUN // max(batches.values(), default=1))) if open_axis else 1
+    vectors = all(len(ports[name].shape) > 1 for name in batches)  # else axis 0 holds the values themselves
     session = exposed_session(model, names, any_size=pieces > 1, title=title)
     exposed = {o.name for o in session.get_outputs()}
     kept = [name for name in names if name in exposed]
@@ -160,7 +221,7 @@ def observe(
             value = _without_infinities(value)
         by_sample = value.ndim > 0 and len(value) % count == 0
         try:
-            return Range.of(value, count if by_sample else 1)
+            return Range.of(value, count if by_sample else 1, (axes or {}).get(name))
         except ValueError as error:
             raise UserError(
                 f"it takes a value that is {error} on a calibration sample",
@@ -173,7 +234,7 @@ def observe(
         feed = {n: samples[n] for n in ports}
         feed |= {n: samples[n][start * b : stop * b] for n, b in batches.items()}
         rows = {len(feed[name]) for name in batches}
-        count = rows.pop() if len(rows) == 1 else 1
+        count = rows.pop() if len(rows) == 1 and vectors else 1
         seen: dict[str, Range] = {}
         for tile in _tiles(feed, pieces):
             values = dict(zip(kept, run_session(session, kept, tile), strict=True))

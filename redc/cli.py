@@ -73,11 +73,16 @@ def binding(text: str) -> tuple[str, str]:
     return name, path
 
 
-def bits(text: str) -> int:
-    """2 to 16."""
-    if not text.isdecimal() or not 2 <= int(text) <= 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bits from 2 to 16")
+def bits(text: str, most: int = 16) -> int:
+    """2 to `most`."""
+    if not text.isdecimal() or not 2 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bits from 2 to {most}")
     return int(text)
+
+
+def vector_bits(text: str) -> int:
+    """2 to 20."""
+    return bits(text, 20)
 
 
 def positive(text: str) -> int:
@@ -242,6 +247,10 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
     )
+    group.add_argument(
+        "--vector-bits", metavar="B", type=vector_bits,
+        help="of what no crossbar streams, 2 to 20 (default: 16, or 4 more than --input-bits)",
+    )  # fmt: skip
     group.add_argument(
         "--calibration", choices=CALIBRATIONS, default="mse",
         help="what codes span of the values seen (default: %(default)s)",

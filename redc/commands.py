@@ -315,6 +315,7 @@ DEFAULTS = {
     "calibration": "mse",
     "weight_bits": None,
     "input_bits": None,
+    "vector_bits": None,
 }
 """The options of compiling that have a default, and nothing to read or convert."""
 

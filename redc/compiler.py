@@ -56,6 +56,7 @@ def compile(
     merge: Merge = "digital",
     origin: Origin = "auto",
     minimise: Minimise = "cycles",
+    vector_bits: int | None = None,
     calibration: Method = "mse",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
@@ -70,6 +71,7 @@ def compile(
     calibration  what codes span of the values seen: log-normal, min-max, percentile or mse
     weight_bits, input_bits
                  2 to 16; None: 8, or what a model that arrives quantised has
+    vector_bits  2 to 20, of what no crossbar streams; None: 16, or 4 more than `input_bits`
     minimise     auto: what the mapping of each layer is chosen for
     shapes       shapes of inputs that the model leaves open
     host         whether the host may run what the accelerator does not; without, that is an error
@@ -81,7 +83,8 @@ def compile(
     Raises UserError for anything wrong with the model or the options, isa.ProgramError for a
     target file.  The same arguments give the same program, byte for byte.
     """
-    options = Options(mapping, fold, weight_bits, input_bits, merge, origin, minimise, calibration)
+    bits = (weight_bits, input_bits)
+    options = Options(mapping, fold, *bits, merge, origin, minimise, calibration, vector_bits)
     return compile_with(
         model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind, host=host
     ).program
@@ -132,14 +135,14 @@ def _begin(
     calibrate: Mapping[str, Array] | None,
     bind: Mapping[str, Array] | None,
     host: bool,
-) -> tuple[Graph, Callable[[tuple[str, ...]], Mapping[str, Range]]]:
+) -> tuple[Graph, Callable[[tuple[str, ...], Mapping[str, int]], Mapping[str, Range]]]:
     """The imported graph, and what observes its tensors on the calibration samples."""
     title = str(model) if isinstance(model, str | Path) else None
     proto = bind_inputs(load_model(model), bind or {}, title=title)
     shapes = _settled(proto, shapes or {}, calibrate)
     graph = import_graph(proto, shapes, title=title, hosts=host, samples=calibrate)
 
-    def look(tensors: tuple[str, ...]) -> dict[str, Range]:
+    def look(tensors: tuple[str, ...], axes: Mapping[str, int]) -> dict[str, Range]:
         if not tensors:
             return {}
         ports = {name: Port.of(graph.tensors[name]) for name in graph.inputs}
@@ -148,7 +151,8 @@ def _begin(
             samples = known_samples(model, ports, _affordable(graph), _noisy_runs(graph))
         name = title or proto.graph.name or "model"
         hosted = {name for op in graph.ops if isinstance(op, HostOp) for name in op.outputs}
-        return observe(proto, tensors, samples, ports, _pieces(graph), title=name, saturating=hosted)
+        pieces = _pieces(graph)
+        return observe(proto, tensors, samples, ports, pieces, axes=axes, title=name, saturating=hosted)
 
     return graph, look
 
@@ -171,12 +175,12 @@ class Variants:
     ) -> None:
         self._graph, self._look = _begin(model, shapes, calibrate, bind, host)
         self._cut = [name for name, _ in PASSES].index("schedule")
-        self._shared: dict[tuple[int | None, int | None, Method], Graph] = {}
+        self._shared: dict[tuple[int | None, int | None, int | None, Method], Graph] = {}
 
     def prepare(self, options: Options, file: TargetFile) -> Graph:
         """What all variants of these bits share.  Raises UserError for the model's faults."""
         check_options(options)
-        bits = (options.weight_bits, options.input_bits, options.calibration)
+        bits = (options.weight_bits, options.input_bits, options.vector_bits, options.calibration)
         if bits not in self._shared:
             context = Context(options, file.target, self._look)
             self._shared[bits] = _through(self._graph, PASSES[: self._cut], context)

@@ -202,7 +202,8 @@ class Comparison:
         held = self._held(source)
         if held is None:
             raise OracleError(f"buffer %{source.name}, which it drives from, holds no tensor of the model")
-        return LayerText(layer.tensor, held, source, result, bits.pop())
+        steps = (_steps(self.program, buffer) for buffer in (source, result))
+        return LayerText(layer.tensor, held, source, result, bits.pop(), *steps)
 
 
 def _stored(program: Program, layer: Layer) -> Buffer | None:
@@ -239,9 +240,14 @@ def values_of(program: Program, layer: Layer, codes: Mapping[str, Array]) -> Arr
         return codes[held.name]
     if held.scale is None:
         return None
-    moved = np.moveaxis(codes[held.name].astype(np.int64), -1, held.axis)
-    real: Array = (moved - held.zero).astype(np.float32) * np.float32(held.scale)
-    return real
+    scale = (held.scale * _steps(program, held)).astype(np.float32)
+    real = (codes[held.name].astype(np.int64) - held.zero).astype(np.float32) * scale
+    return np.moveaxis(real, -1, held.axis)
+
+
+def _steps(program: Program, buffer: Buffer) -> Array:
+    """What multiplies a buffer's scale, one number per channel or one for all."""
+    return np.ones(1, np.int64) if buffer.steps is None else program.constant(buffer.steps).astype(np.int64)
 
 
 def arrays_of(program: Program, crossbar: str) -> int:

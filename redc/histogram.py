@@ -59,12 +59,10 @@ class Histogram:
 
     def _widened(self, exponent: int) -> Histogram:
         """The same values in bins of 2^exponent."""
-        by = min(exponent - self.exponent, BINS.bit_length())
+        by = exponent - self.exponent
         if by == 0:
             return self
-        bins = (np.arange(-BINS, BINS) >> by) + BINS
-        counts = np.bincount(bins, weights=self.counts, minlength=2 * BINS).astype(np.int64)
-        return Histogram(exponent, counts, self.zeros)
+        return Histogram(exponent, merged_bins(self.counts, by), self.zeros)
 
     def tails(self, share: float) -> tuple[float, float]:
         """The interval, 0 included, outside which about `share` of the values lie, half on each side."""
@@ -95,6 +93,16 @@ class Histogram:
             if error < best:
                 best, bounds = error, ends
         return bounds
+
+
+def merged_bins(counts: Int64, by: int) -> Int64:
+    """Counts (..., bins), half of the bins on either side of zero, in bins 2^`by` times as wide."""
+    half = counts.shape[-1] // 2
+    place = (np.arange(-half, half) >> min(by, half.bit_length())) + half
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    merged = np.zeros_like(counts)
+    merged[..., place[starts]] = np.add.reduceat(counts, starts, axis=-1)
+    return merged
 
 
 def _step(ends: tuple[float, float], codes: int) -> float:

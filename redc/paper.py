@@ -25,6 +25,7 @@ from redc.compare_table import parts
 from redc.compiler import Variants
 from redc.errors import AssumedInputs
 from redc.paper_sensitivity import WIDTHS, Counted, saved, sensitivity, unchanged, waits, zeros_driven
+from redc.passes import Options
 from runtime.cost import Cost, cost_of
 from runtime.cost_report import heading
 from runtime.count import count
@@ -75,6 +76,10 @@ class Study:
         return self.stride[layer] // (2 if design == FOLDED else 1)
 
 
+NARROW = Options(vector_bits=8)
+"""A layer's output feeds the next layer's crossbars, so it is as wide as inputs are."""
+
+
 def study() -> Study:
     """Compile and count everything; nothing is run."""
     files = {name: load_target_file(name) for name in (*TARGETS, *target_names())}
@@ -84,7 +89,7 @@ def study() -> Study:
         variants = Variants(layer)
         for design, mapping in DESIGNS.items():
             for target, file in files.items():
-                program = variants.compile(options_of(mapping), file)
+                program = variants.compile(options_of(mapping, NARROW), file)
                 counters = count(program)
                 found[layer, design, target] = program, counters, cost_of(program, counters, file.costs)
     costed = {name: file for name, file in files.items() if file.costs.frequency.amount is not None}

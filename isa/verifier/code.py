@@ -315,6 +315,9 @@ class CodeCheck(Operands):
             return
         if source is target:
             self.fail(node, "a buffer is not reshaped into itself")
+        for buffer in (source, target):
+            if buffer.steps is not None:
+                self.fail(node, f"%{buffer.name} has steps per channel, which another shape would mix up")
         for what, one, other in (
             ("type", source.type, target.type),
             ("scale", source.scale, target.scale),
@@ -349,6 +352,8 @@ class CodeCheck(Operands):
                 continue
             if buffer.tensor is None or (buffer.scale is None and not buffer.raw):
                 self.fail(node, f"%{buffer.name} holds no tensor that a host can read or write", port)
+            if buffer.steps is not None:
+                self.fail(node, f"%{buffer.name} has steps per channel, a host takes one scale", port)
             if position < inputs:
                 self.note_read(node, buffer.name, port)
                 continue

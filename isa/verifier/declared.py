@@ -32,6 +32,8 @@ def check_declarations(facts: Facts) -> None:
     for name, buffer in program.buffers.items():
         for message in _buffer_problems(buffer, name):
             facts.error(buffer, message)
+        if buffer.steps is not None:
+            _check_steps(facts, buffer, buffer.steps)
     _check_tensors(facts)
     for name, constant in program.constants.items():
         for message in _constant_problems(constant, name):
@@ -79,6 +81,20 @@ def _buffer_problems(b: Buffer, name: str) -> Iterator[str]:
     moved = (*b.onnx_shape[: b.axis], *b.onnx_shape[b.axis + 1 :], b.onnx_shape[b.axis])
     if moved != b.shape:
         yield f"the tensor with axis {b.axis} at the end is {list(moved)}, the buffer {list(b.shape)}"
+
+
+def _check_steps(facts: Facts, b: Buffer, name: str) -> None:
+    """`steps` are whole, positive, one per channel, of a buffer inside."""
+    if b.kind != "buffer" or b.scale is None:
+        facts.error(b, "only a .buffer with a scale has steps")
+    known = facts.constant(name)
+    if known is None:
+        facts.missing_constant(b, name)
+    elif known.low is None or known.shape != (b.vector,):
+        what = f"{known.dtype}{list(known.shape)}"
+        facts.error(b, f"steps are {b.vector} integers, one per channel, {name!r} is {what}")
+    elif known.low < 1:
+        facts.error(b, f"steps are positive, {name!r} holds {known.low}")
 
 
 def _raw_problems(b: Buffer) -> Iterator[str]:

@@ -32,7 +32,18 @@ from isa.program import (
     raw_buffer,
 )
 from redc.backend.stencils import Stencils
-from redc.ir.graph import CrossbarOp, Graph, HostOp, Op, Requantise, ReshapeOp, StencilOp, Tensor, VectorOp
+from redc.ir.graph import (
+    Codes,
+    CrossbarOp,
+    Graph,
+    HostOp,
+    Op,
+    Requantise,
+    ReshapeOp,
+    StencilOp,
+    Tensor,
+    VectorOp,
+)
 from redc.mapping.schedule import Line, Placement, Schedule
 from redc.passes.allocate import unique_words
 from redc.passes.place import crossbar_of
@@ -54,9 +65,9 @@ class _Emitter:
         self.target = target
         self.inputs = frozenset(graph.inputs)
         self.names = unique_words(op.name for op in graph.ops)
-        self.buffers = {b.name: b for b in map(self._buffer, self._tensors())}
         self.crossbars: dict[str, Crossbar] = {}
         self.data: dict[str, Array] = {}
+        self.buffers = {b.name: b for b in map(self._buffer, self._tensors())}
         self.comments: dict[int, str] = {}
 
     def program(self) -> tuple[Program, dict[int, str]]:
@@ -94,7 +105,14 @@ class _Emitter:
             tensor=tensor.name,
             onnx_shape=tensor.shape,
             axis=tensor.axis,
+            steps=self._steps(tensor.buffer, codes),
         )
+
+    def _steps(self, buffer: str, codes: Codes) -> str | None:
+        """The constant that holds the steps of `codes`, where they have any."""
+        if not codes.steps:
+            return None
+        return self._constant(f"{buffer}.steps", np.asarray(codes.steps, np.int64)).name
 
     def _constant(self, name: str, values: Array) -> ConstRef:
         """Put an array in the data file; integers as narrow as the file's types allow."""
@@ -282,19 +300,26 @@ class _Emitter:
         """Requantise a register of accumulators, look it up if a table says so, store it."""
         requantise, word = op.requantise, self.names[op.name]
         assert requantise is not None
-        scale = self._constant(f"{word}.scale", requantise.scale)
-        quant = Instruction("quant", (value, value, scale), _quant_attributes(requantise))
         store = Instruction("store", (target, value))
         table = requantise.table
+        quants = []
+        if op.activation is None or op.activation.kind != "function":
+            scale = self._constant(f"{word}.scale", requantise.scale)
+            quants = [Instruction("quant", (value, value, scale), _quant_attributes(requantise))]
         if table is None:
-            return [quant, store]
-        quants = [] if op.activation and op.activation.kind == "function" else [quant]
+            return [*quants, store]
         lookup = Instruction(
             "lookup",
             (value, value, self._constant(f"{word}.table", table.entries)),
             (("fraction", table.fraction), ("low", table.low), ("shift", table.shift)),
         )
-        return [*quants, lookup, store]
+        if requantise.then is None:
+            return [*quants, lookup, store]
+        codes = self.graph.tensors[op.output].codes
+        assert codes is not None
+        scale = self._constant(f"{word}.scale", requantise.then)
+        bounds = _quant_attributes(Requantise(requantise.then, codes.zero, codes.low, codes.high))
+        return [*quants, lookup, Instruction("quant", (value, value, scale), bounds), store]
 
 
 class _Addresses:

@@ -57,8 +57,7 @@ class Stencils:
         )
         value = Register(0)
         if region.input is None:
-            width = region.target[1] - region.target[0]
-            fill = self.constant(f"fill{width}", np.full(width, codes.fill, np.int64))
+            fill = self.constant(f"fill{region.target[0]}_{region.target[1]}", codes.fill)
             body: list[Node] = [Instruction("sum", (value, fill)), Instruction("store", (target, value))]
             return nest(loops, body)
         if math.prod(len(run.taps) for run in region.runs) > UNROLLED and self._even(region, codes):
@@ -84,11 +83,19 @@ class Stencils:
                 return [store]
             constant = self.constant("zero", np.array([zero], np.int64))
             return [Instruction("sum", (value, value, constant)), store]
-        scale = self.constant(f"scale{codes.scale!r}", np.array([codes.scale], np.float32))
+        scale = self.constant(self._scale_name(codes.scale), codes.scale)
         kind = self.output.type
         attributes: list[tuple[str, int | float]] = [("high", kind.high), ("low", kind.low)]
         attributes += [("zero", zero)] if zero else []
         return [Instruction("quant", (value, value, scale), tuple(attributes)), store]
+
+    def _scale_name(self, scale: Array) -> str:
+        """`scale` and the number; `scales` and the place of the first region that has them."""
+        if scale.size == 1:
+            return f"scale{float(scale.reshape(-1)[0])!r}"
+        assert self.op.codes is not None
+        same = (c.scale is not None and np.array_equal(c.scale, scale) for c in self.op.codes)
+        return f"scales{list(same).index(True)}"
 
     def _source(self, region: Region, at: tuple[int, ...], taps: tuple[int, ...] = ()) -> Address:
         """Where the tap lies that is `at` from each run's own pixel; with `taps`, loop variables

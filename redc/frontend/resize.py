@@ -1,4 +1,4 @@
-"""Importers of Resize and Upsample: nearest, linear and cubic, wherever the pattern is regular."""
+"""Importers of Resize and Upsample: nearest and linear, wherever the pattern is regular."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ def import_resize(build: Builder, node: Node) -> None:
     x = build.data(node)
     rank = len(x.shape)
     mode = node.attributes.get("mode", "nearest")
-    if mode not in ("nearest", "linear", "cubic"):
-        raise Rejected(f"mode {mode!r} is not supported: nearest, linear and cubic are")
-    outside = not node.attributes.get("exclude_outside", 0)
-    if node.attributes.get("antialias", 0) or not (outside or mode == "cubic"):
-        raise Rejected("antialias, and exclude_outside unless the mode is cubic, are not supported")
+    if mode not in ("nearest", "linear"):
+        raise Rejected(f"mode {mode!r} is not supported: nearest and linear are")
+    if node.attributes.get("antialias", 0) or node.attributes.get("exclude_outside", 0):
+        raise Rejected("antialias and exclude_outside are not supported")
     if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Rejected("a policy for the aspect ratio is not supported")
-    axes = normal_axes(node.attributes.get("axes", range(rank)), rank)
+    axes = sorted(normal_axes(node.attributes.get("axes", range(rank)), rank))
     old = build.opset < 11
     given = "asymmetric" if old else node.attributes.get("coordinate_transformation_mode", "half_pixel")
     rounding = "floor" if old else node.attributes.get("nearest_mode", "round_prefer_floor")
@@ -59,10 +58,7 @@ def import_resize(build: Builder, node: Node) -> None:
         if size == n and scale == 1:
             continue
         at = [float(np.float32(COORDINATES[given](o, scale, n, size))) for o in range(size)]
-        if mode == "cubic":
-            rows[axis] = [_cubic(p, n, node.attributes.get("cubic_coeff_a", -0.75), outside) for p in at]
-        else:
-            rows[axis] = [_row(p, n, NEAREST[rounding] if mode == "nearest" else None) for p in at]
+        rows[axis] = [_row(p, n, NEAREST[rounding] if mode == "nearest" else None) for p in at]
         periods[axis] = Fraction(scale).limit_denominator(64).numerator if scale > 1 else 1
     add_stencil(build, node, x, rows, node.outputs[0], periods=periods)
 
@@ -93,22 +89,3 @@ def _row(at: float, size: int, nearest: Callable[[float], int] | None) -> Row:
     low = min(math.floor(at), size - 1)
     part = at - low
     return ((low, 1.0 - part), (low + 1, part)) if part else ((low, 1.0),)
-
-
-def _cubic(at: float, size: int, a: float, outside: bool) -> Row:
-    """Four pixels around `at`, weighted by Keys' cubic convolution.
-
-    Pixels outside of the axis are those at its ends; or, unless `outside`, count for nothing, and the
-    other weights are scaled up.
-    """
-    low = math.floor(at)
-    weights: dict[int, float] = {}
-    for pixel in range(low - 1, low + 3):
-        d = abs(at - pixel)
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        weight = near if d <= 1 else ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        if outside or 0 <= pixel < size:
-            inside = min(max(pixel, 0), size - 1)
-            weights[inside] = weights.get(inside, 0.0) + weight
-    total = 1.0 if outside else sum(weights.values())
-    return tuple((pixel, weight / total) for pixel, weight in sorted(weights.items()) if weight)

@@ -71,11 +71,10 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     return tuple(common)
 
 
-def normal_axes(axes: Sequence[int], rank: int) -> tuple[int, ...]:
-    """Axes counted from the front, in their order.  Raises Rejected unless they are distinct axes of
-    `rank`."""
-    normal = tuple(axis + rank if axis < 0 else axis for axis in axes)
-    if len(set(normal)) != len(axes) or any(not 0 <= axis < rank for axis in normal):
+def normal_axes(axes: Sequence[int], rank: int) -> set[int]:
+    """Axes counted from the front.  Raises Rejected unless they are distinct axes of `rank`."""
+    normal = {axis + rank if axis < 0 else axis for axis in axes}
+    if len(normal) != len(axes) or any(not 0 <= axis < rank for axis in normal):
         raise Rejected(f"axes {list(axes)} are not distinct axes of a tensor of rank {rank}")
     return normal
 

@@ -9,7 +9,7 @@ its order and shape; operand order lives in the operators.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -28,12 +28,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """How a tensor is stored: integer codes of `bits` bits; real = scale * (code - zero)."""
+    """How a tensor is stored: integer codes of `bits` bits; real = scale * (code - zero).
+
+    With `steps`, one whole number per channel, real = scale * steps[c] * (code - zero).
+    """
 
     bits: int
     signed: bool
     scale: float
     zero: int = 0
+    steps: tuple[int, ...] = ()
 
     @property
     def low(self) -> int:
@@ -42,6 +46,15 @@ class Codes:
     @property
     def high(self) -> int:
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def scales(self) -> F64:
+        """The real size of a step: of every channel, or () where it is one for all."""
+        return self.scale * np.asarray(self.steps or 1, np.float64)
+
+    def of(self, first: int, last: int) -> Codes:
+        """The codes of the channels from `first` to before `last`."""
+        return replace(self, steps=self.steps[first:last])
 
     @property
     def drive_type(self) -> IntType:
@@ -107,7 +120,8 @@ class Requantise:
     """What turns accumulators into output codes.
 
     `scale` is f32, one per channel or one for all.  Without a table `low` and `high` saturate
-    the output code and `slope` scales negatives; with one they bound the table's input.
+    the output code and `slope` scales negatives; with one they bound the table's input.  With
+    `then` the table makes finer steps than the codes, and these scales requantise them.
     """
 
     scale: npt.NDArray[np.float32]
@@ -116,6 +130,7 @@ class Requantise:
     high: int
     slope: float = 1.0
     table: Table | None = None
+    then: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -223,14 +238,15 @@ class VectorOp:
         return (self.output,)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class RegionCodes:
-    """A region in integers: a multiplier per tap, in the order of `Region.taps`; the f32 scale
-    of the requantisation, None where input and output have the same codes; the code of `fill`."""
+    """A region in integers: a multiplier per tap, in the order of `Region.taps`; the scales of the
+    requantisation (one for each channel or for all), None where input and output have the same
+    codes; the code of `fill`, for each channel."""
 
     multipliers: tuple[int, ...]
-    scale: float | None
-    fill: int
+    scale: npt.NDArray[np.float32] | None
+    fill: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -49,7 +49,9 @@ def _tensor(tensor: Tensor) -> str:
 
 
 def _codes(codes: Codes) -> str:
-    return f"{'i' if codes.signed else 'u'}{codes.bits} scale {codes.scale:.6g} zero {codes.zero}"
+    steps = f" steps {min(codes.steps)}..{max(codes.steps)}" if codes.steps else ""
+    kind = "i" if codes.signed else "u"
+    return f"{kind}{codes.bits} scale {codes.scale:.6g}{steps} zero {codes.zero}"
 
 
 def _details(op: Op) -> Iterator[str]:
@@ -90,7 +92,7 @@ def _stencil(op: StencilOp) -> Iterator[str]:
             text += f", channels {region.source[0]}:{region.source[1]}"
         if op.codes is not None:
             scale = op.codes[number].scale
-            text += ", same codes" if scale is None else f", scale {scale:.6g}"
+            text += ", same codes" if scale is None else f", scale {_array(scale)}"
         yield f"region {sizes}, channels {target}: {text}"
 
 

@@ -99,6 +99,8 @@ def _check_tensor(tensor: Tensor, *, host_only: bool) -> None:
     if codes is not None:
         _need(math.isfinite(codes.scale) and codes.scale > 0, where, f"scale {codes.scale}")
         _need(codes.low <= codes.zero <= codes.high, where, f"zero point {codes.zero} is no code")
+        whole = len(codes.steps) in (0, tensor.buffer_shape[-1]) and min(codes.steps, default=1) > 0
+        _need(whole, where, "its steps are not one whole number per channel")
         _need(tensor.given in (None, codes), where, "its codes are not those that the model gives")
 
 
@@ -257,6 +259,9 @@ def _check_output(op: Op, requantise: Requantise, codes: Codes) -> None:
     _need((table.low, table.high) == (requantise.low, requantise.high), op, "its table has other bounds")
     last = ((table.high - table.low) >> table.shift) + (1 if table.shift else 0)
     _need(last < table.entries.size, op, "its table is too short")
+    if requantise.then is not None:
+        _need(bool(np.isfinite(requantise.then).all()), op, "its second requantisation is not finite")
+        return
     results = (table.entries + ((1 << table.fraction) >> 1)) >> table.fraction
     inside = codes.low <= int(results.min()) and int(results.max()) <= codes.high
     _need(inside, op, "its table holds more than its output's codes")

@@ -12,7 +12,7 @@ rounding, a quarter is left to the table.  So a code is at most 1 off the neares
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,14 @@ TABLE_TOLERANCE = 0.75
 """Steps that a code out of a table may lie from the exact function, rounding included."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class LayerText:
     """What a program's text says about one crossbar layer.
 
     `tensor` is the ONNX tensor it makes, `held` the one whose values it drives, perhaps in
     another shape; `source` and `result` are the buffers it drives from and stores codes to,
-    `weight_bits` the bits of its weights.
+    `weight_bits` the bits of its weights.  `source_steps` and `result_steps` are the whole numbers
+    that the buffers declare to multiply their scale by, one per channel or one for all.
     """
 
     tensor: str
@@ -48,6 +49,8 @@ class LayerText:
     source: Buffer
     result: Buffer
     weight_bits: int
+    source_steps: Int64 = field(default_factory=lambda: np.ones(1, np.int64))
+    result_steps: Int64 = field(default_factory=lambda: np.ones(1, np.int64))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,7 +83,7 @@ class Oracle:
         _check_codes(read_codes(self.network, chain.operator), layer.source)
         _check_codes(chain.given, layer.result)
         scale_x, scale_y = _scale(layer.source), _scale(layer.result)
-        weights = quantise(fold(self.network, chain), layer.weight_bits, scale_x)
+        weights = quantise(fold(self.network, chain), layer.weight_bits, scale_x, layer.source_steps)
         x = np.moveaxis(codes.astype(np.int64), -1, layer.source.axis) - layer.source.zero
         if x.size != math.prod(shape):
             raise OracleError(
@@ -96,11 +99,14 @@ class Oracle:
             )
         last = accumulators.reshape(layer.result.shape)
         function = chain.activation
+        if function is not None and function.op_type in ("Tanh", "Sigmoid", "Clip"):
+            _check_one_scale(function, layer)
         if function is not None and function.op_type in ("Tanh", "Sigmoid"):
             step = scale_x * weights.scale
             return _by_function(function.op_type, last, step, layer.result)
-        factor = (scale_x * weights.scale / scale_y).astype(np.float32)
+        factor = (scale_x * weights.scale / (scale_y * layer.result_steps)).astype(np.float32)
         if weights.given:  # in float32, as onnxruntime's integer kernels do it
+            _check_one_scale(chain.operator, layer)
             factor = np.float32(scale_x) * weights.scale.astype(np.float32) / np.float32(scale_y)
         exact = self._requantised(function, last, factor, layer.result)
         return Expected(last, exact, exact, exact)
@@ -191,6 +197,12 @@ def _check_codes(given: Given | None, buffer: Buffer) -> None:
     held = Given(_scale(buffer), buffer.zero, buffer.type.low, buffer.type.high)
     if given is not None and given != held:
         raise OracleError(f"buffer %{buffer.name} has the codes {held}, the file says {given}")
+
+
+def _check_one_scale(node: onnx.NodeProto, layer: LayerText) -> None:
+    """Steps per channel would make a bound or a table another one for each channel."""
+    if layer.result_steps.size > 1:
+        raise OracleError(f"{describe(node)} makes codes of one scale, %{layer.result.name} has steps")
 
 
 def _check_batch_normalization(chain: Chain, rank: int) -> None:

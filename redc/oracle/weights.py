@@ -5,6 +5,7 @@ of the specification, for the compiler must arrive at the same integers:
 
     fold        BatchNormalization f = gamma / sqrt(var + eps): W' = W * f, b' = (b - mean) * f + beta
                 Add: b' = b + c                           (both in graph order, from b = 0 or the bias)
+    steps       W'[c, m] is W'[c, m] * k[c], where the input has the scale s_x * k[c] in channel c
     scale       s_w[m] = float32(max |W'[m]| / (2^(bits-1) - 1)), float32(2^-16) for a zero channel
     weights     W_q = clip(rint(W' / s_w[m]), -(2^(bits-1) - 1), 2^(bits-1) - 1)
     bias        b_q = rint(b' / (s_x * s_w[m]))
@@ -86,21 +87,28 @@ def fold(network: Network, chain: Chain) -> Folded:
     return Folded(weight, bias, original.codes, step)
 
 
-def quantise(folded: Folded, bits: int, input_scale: float) -> Quantised:
-    """The integers that a program of `bits`-bit weights holds for these weights."""
-    groups, _, width = folded.weight.shape[:3]
+def quantise(folded: Folded, bits: int, input_scale: float, steps: Int64) -> Quantised:
+    """The integers that a program of `bits`-bit weights holds for these weights, whose input's
+    channels have the scales `input_scale * steps`."""
+    groups, depth, width = folded.weight.shape[:3]
     largest = (1 << (bits - 1)) - 1
+    if steps.size not in (1, groups * depth):
+        raise OracleError(f"{steps.size} steps for the {groups * depth} channels of the input")
     if folded.codes is not None and folded.scale is not None:
+        if steps.size > 1:
+            raise OracleError("the file holds its weights as integers, but its input has steps per channel")
         if np.abs(folded.codes).max() > largest:
             raise OracleError(f"the file's integer weights do not fit {bits} bits on a differential pair")
         given_bias = np.rint(folded.bias / (input_scale * folded.scale)).astype(np.int64)
         return Quantised(folded.codes, given_bias, folded.scale, given=True)
     others = (1, *range(3, folded.weight.ndim))
-    peak = np.abs(folded.weight).max(axis=others, initial=0.0).reshape(-1)
+    own = np.broadcast_to(steps, groups * depth).reshape((groups, depth) + (1,) * (folded.weight.ndim - 2))
+    real = folded.weight * own
+    peak = np.abs(real).max(axis=others, initial=0.0).reshape(-1)
     scale = (peak / largest).astype(np.float32)
     scale = np.where(scale == 0, np.float32(2.0**-16), scale).astype(np.float64)
     spread = scale.reshape((groups, 1, width) + (1,) * (folded.weight.ndim - 3))
-    weight = np.clip(np.rint(folded.weight / spread), -largest, largest).astype(np.int64)
+    weight = np.clip(np.rint(real / spread), -largest, largest).astype(np.int64)
     bias = np.rint(folded.bias / (input_scale * scale)).astype(np.int64)
     return Quantised(weight, bias, scale)
 

@@ -33,16 +33,18 @@ class Options:
     origin: Origin = "auto"
     minimise: Minimise = "cycles"
     calibration: Method = "mse"
+    vector_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """`observe` gives the ranges of tensors on the calibration samples; only `quantise` asks.
+    """`observe` gives the ranges of tensors on the calibration samples, and of each channel of those
+    whose axis it is told; only `quantise` asks.
 
     `costs` are the target's, where it has any; only `--minimise` asks.
     """
 
     options: Options
     target: Target
-    observe: Callable[[tuple[str, ...]], Mapping[str, Range]]
+    observe: Callable[[tuple[str, ...], Mapping[str, int]], Mapping[str, Range]]
     costs: Costs | None = None

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from redc.calibration import Range
 from redc.errors import UserError
 from redc.ir.graph import (
     F64,
@@ -30,51 +29,43 @@ from redc.ir.graph import (
     Table,
     VectorOp,
 )
+from redc.passes.codes import Chooser, saturates
 from redc.passes.context import Context, Options
-from redc.passes.stencil_codes import kept_codes, stencil_codes
-from redc.passes.tables import SATURATING, build_table, tabulate
-
-DEFAULT_BITS = 8
-FLOAT_BITS = 16
-"""Of tensors that a quantised model leaves in float."""
+from redc.passes.stencil_codes import stencil_codes
+from redc.passes.tables import SATURATING, build_table, finer, tabulate
 
 TABLE_BITS = 12
 """A function of values of at most so many bits is tabled code by code."""
 
+MULTIPLIER_BITS = 15
+"""At least, of what scales the terms of an elementwise operator."""
+
 ZERO_CHANNEL_SCALE = np.float32(2.0**-16)
 """Weight scale of a channel that holds only zeros: it just has to carry the bias."""
-
-WHOLE_UNIT = 64
-"""Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
-resolution (0.14 dB)."""
-
-NOTHING = 1e-20
-"""Below this a tensor's extent is rounding noise of float32, and its scale would overflow."""
 
 
 def quantise(graph: Graph, context: Context) -> Graph:
     """Choose codes for every tensor, quantise weights and biases, derive requantisation.
 
-    A reshaped tensor keeps its source's codes, and so does what only moves values of one tensor.
-    What feeds only a Concat takes the codes of its output; a tensor that only hosts touch is
-    `raw` and has none.  Post: every other tensor in use has `codes`; every CrossbarOp its weight,
-    bias and requantisation; every VectorOp its multipliers, every StencilOp its codes.  Raises
-    UserError if a range is missing, or bits are asked of a model that has its own.
+    What a crossbar streams has the bits of `--input-bits`, everything else more (`Chooser`).
+    A reshaped tensor keeps its source's codes, and so does what only moves values of one tensor,
+    if those are narrow enough; what feeds only such an operator takes the codes that it asks for.
+    A tensor that only hosts touch is `raw` and has none.  Post: every other tensor in use has
+    `codes`; every CrossbarOp its weight, bias and requantisation; every VectorOp its multipliers,
+    every StencilOp its codes.  Raises UserError if a range is missing, or bits are asked of a model
+    that has its own.
 
     What a model that arrives quantised gives is taken as it is.  What it leaves in float gets
     FLOAT_BITS, unless the options say otherwise: it is to stay as near to float as can be.
     """
     _check_bits(graph, context.options)
     graph = _without_raw(graph)
-    given = {name: tensor.given for name, tensor in graph.tensors.items() if tensor.given is not None}
-    bits = context.options.input_bits or (FLOAT_BITS if given else DEFAULT_BITS)
-    weight_bits = context.options.weight_bits or DEFAULT_BITS
-    ranges = _ranges(graph, given, context)
+    chooser = Chooser(graph, context)
     codes: dict[str, Codes] = {}
     made_outside = [name for op in graph.ops if isinstance(op, HostOp) for name in op.outputs]
     for name in (*graph.inputs, *made_outside):
         if not graph.tensors[name].raw:
-            codes[name] = given.get(name) or choose_codes(_range(ranges, name), bits)
+            codes[name] = chooser.outside(name)
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, ReshapeOp):
@@ -83,15 +74,12 @@ def quantise(graph: Graph, context: Context) -> Graph:
         elif isinstance(op, HostOp):
             ops.append(op)
         elif isinstance(op, StencilOp):
-            kept = given.get(op.output) or kept_codes(op, codes)
-            codes[op.output] = kept or choose_codes(_range(ranges, op.output), bits)
+            codes[op.output] = chooser.moved(op, codes)
             ops.append(stencil_codes(op, codes))
         else:
-            like = _joined(graph, op.output)
-            own = given.get(op.output) or given.get(like)
-            codes[op.output] = own or _output_codes(op, ranges, bits, like)
+            codes[op.output] = chooser.made(op.output)
             if isinstance(op, CrossbarOp):
-                ops.append(_crossbar(op, codes, weight_bits))
+                ops.append(_crossbar(op, codes, chooser.weight_bits))
             else:
                 ops.append(_vector(op, codes))
     tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
@@ -122,102 +110,12 @@ def _check_bits(graph: Graph, options: Options) -> None:
             )
 
 
-def _saturates(op: Op) -> bool:
-    """Whether the function itself bounds the output."""
-    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
-    return activation is not None and activation.kind in SATURATING
-
-
-def _ranges(graph: Graph, given: Mapping[str, Codes], context: Context) -> dict[str, Range]:
-    """What was observed of every tensor that codes are chosen for.
-
-    A tensor that the model does not have, for a node became several operators, takes the range
-    of its reshaped copy.
-    """
-    own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and not _saturates(op)]
-    made = [name for op in own for name in op.outputs]
-    copies = {op.input: op.output for op in graph.ops if isinstance(op, ReshapeOp)}
-    stencils = [op.output for op in graph.ops if isinstance(op, StencilOp) and op.output in copies]
-    wanted = (*graph.inputs, *made, *(copies[name] for name in stencils))
-    unknown = tuple(name for name in wanted if name not in given and not graph.tensors[name].raw)
-    ranges = dict(context.observe(unknown)) if unknown else {}
-    for name in stencils:
-        if name not in ranges and copies[name] in ranges:
-            ranges[name] = ranges[copies[name]]
-    return {name: replace(seen, method=context.options.calibration) for name, seen in ranges.items()}
-
-
-def _joined(graph: Graph, tensor: str) -> str:
-    """The tensor whose codes `tensor` takes: the Concat's that it feeds alone, or its own."""
-    readers = graph.consumers(tensor)
-    if len(readers) == 1 and not graph.is_output(tensor):
-        reader = readers[0]
-        if isinstance(reader, StencilOp) and reader.moves and len(set(reader.inputs)) > 1:
-            return reader.output
-    return tensor
-
-
-def round_scale(scale: float) -> float:
-    """To 12 significant digits, so that different CPUs calibrate to the same bytes."""
-    return float(f"{scale:.11e}")
-
-
-def choose_codes(seen: Range, bits: int) -> Codes:
-    """Codes for values in the observed range.
-
-    Unsigned with zero 0 where nothing is negative; signed with zero 0 where both sides reach
-    about as far; else unsigned with the zero point that uses every code (one more bit plane).
-    """
-    low, high = seen.bounds(bits)
-    if low >= 0:
-        return Codes(bits, False, _scale(high, (1 << bits) - 1))
-    top = (1 << (bits - 1)) - 1
-    bound = max(-low, high)
-    if high - low > 1.5 * bound:
-        return Codes(bits, True, _scale(bound, top))
-    codes = (1 << bits) - 1
-    scale = _scale(high - low, codes)
-    return Codes(bits, False, scale, zero=int(np.clip(np.rint(-low / scale), 0, codes)))
-
-
-def _scale(extent: float, steps: int) -> float:
-    """One step of `steps` over `extent`; a tensor that is zero, or all but, counts as 1.0 wide.
-
-    Where 1.0 spans enough steps, it is made a whole number of them: whole numbers (pixels, counts,
-    masks) are then codes exactly, and the range only grows.
-    """
-    if extent <= NOTHING:
-        extent = 1.0
-    per_unit = math.floor(steps / extent * (1 + 1e-9))
-    if WHOLE_UNIT <= per_unit <= WHOLE_UNIT << 16:
-        return round_scale(1 / per_unit)
-    return round_scale(extent / steps)
-
-
-def _range(ranges: Mapping[str, Range], tensor: str) -> Range:
-    if tensor not in ranges:
-        raise UserError(
-            f"no calibration value was seen for tensor {tensor!r}",
-            place=f"tensor {tensor!r}",
-            hint="give samples with --calibrate FILE.npz",
-        )
-    return ranges[tensor]
-
-
-def _output_codes(op: CrossbarOp | VectorOp, ranges: Mapping[str, Range], bits: int, like: str) -> Codes:
-    kind = op.activation.kind if op.activation else ""
-    if kind in SATURATING:
-        if SATURATING[kind].low < 0:
-            return Codes(bits, True, _scale(1.0, (1 << (bits - 1)) - 1))
-        return Codes(bits, False, _scale(1.0, (1 << bits) - 1))
-    return choose_codes(_range(ranges, like), bits)
-
-
 def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> CrossbarOp:
     if op.given is not None:
         return _given(op, op.given, codes)
     top = (1 << (bits - 1)) - 1
-    weight = np.moveaxis(op.weight, -1, 0)  # (M / groups, *kernel, C)
+    real = op.weight * np.asarray(codes[op.input].steps or 1)[..., None]  # of one step of the scale
+    weight = np.moveaxis(real, -1, 0)  # (M / groups, *kernel, C)
     split = weight.reshape(*weight.shape[:-1], op.groups, -1)  # (M / groups, *kernel, groups, C / groups)
     largest = np.abs(split).max(axis=(*range(1, split.ndim - 2), split.ndim - 1))  # (M / groups, groups)
     per_channel = largest.T.ravel()  # (M,)
@@ -226,7 +124,7 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> Crossbar
     per_weight = np.repeat(
         scale.astype(np.float64).reshape(op.groups, -1), op.in_channels // op.groups, axis=0
     )  # (C, M / groups)
-    quantised = np.clip(np.rint(op.weight / per_weight), -top, top)
+    quantised = np.clip(np.rint(real / per_weight), -top, top)
     step = codes[op.input].scale * scale.astype(np.float64)
     return replace(
         op,
@@ -268,20 +166,22 @@ def _bias_codes(op: CrossbarOp | VectorOp, bias: F64, step: F64) -> Array:
 
 
 def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
-    """Integer multipliers of 15 bits and sign, on a step of their own per channel."""
+    """Integer multipliers of MULTIPLIER_BITS (or as many as the output has) and sign, on a step of
+    their own per channel."""
     direct = _direct(op, codes)
     if direct is not None:
         return direct
     if op.activation is not None and op.activation.kind == "function":
         return _function(op, op.activation, codes[op.inputs[0]], codes[op.output])
     if op.combine == "mul":
-        product = np.asarray(math.prod(codes[name].scale for name in op.inputs))
+        product = np.asarray(math.prod(codes[name].scales for name in op.inputs))
         ones = (np.ones((), np.int64),) * len(op.inputs)
         requantise = _requantise(op.activation, product, codes[op.output])
         return replace(op, multipliers=ones, bias_codes=np.zeros((), np.int64), requantise=requantise)
-    real = [f * codes[name].scale for f, name in zip(op.factors, op.inputs, strict=True)]
+    real = [f * codes[name].scales for f, name in zip(op.factors, op.inputs, strict=True)]
     largest = np.maximum.reduce([np.abs(r) for r in np.broadcast_arrays(*real, op.bias)[:-1]])
-    step = np.where(largest > 0, largest / (1 << 15), float(ZERO_CHANNEL_SCALE))
+    one = 1 << max(MULTIPLIER_BITS, codes[op.output].bits)
+    step = np.where(largest > 0, largest / one, float(ZERO_CHANNEL_SCALE))
     return replace(
         op,
         multipliers=tuple(np.rint(r / step).astype(np.int64) for r in real),
@@ -294,7 +194,7 @@ def _direct(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp | None:
     """A function of few codes, one entry for each: exact.  None where that does not fit."""
     x, y = codes[op.inputs[0]], codes[op.output]
     factor, bias = op.factors[0], op.bias
-    if not _saturates(op) or len(op.inputs) > 1 or factor.size != 1 or bias.size != 1 or x.bits > TABLE_BITS:
+    if not saturates(op) or len(op.inputs) > 1 or factor.size != 1 or bias.size != 1 or x.bits > TABLE_BITS:
         return None
     assert op.activation is not None
     values = np.arange(x.low, x.high + 1) - x.zero
@@ -312,10 +212,16 @@ def _direct(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp | None:
 
 
 def _function(op: VectorOp, activation: Activation, source: Codes, out: Codes) -> VectorOp:
-    """A scalar function: one table over every code of the input."""
+    """A scalar function: one table over every code of the input; where channels of the output have
+    steps of their own, it is finer than those, and requantised."""
     assert activation.function is not None
-    table = tabulate(activation.function, source, out)
-    requantise = Requantise(np.ones((1,), np.float32), 0, table.low, table.high, 1.0, table)
+    if out.steps:
+        fine = finer(out)
+        table = tabulate(activation.function, source, fine, line=1.0, fraction=0)
+        then = (fine.scale / out.scales).astype(np.float32)
+    else:
+        table, then = tabulate(activation.function, source, out), None
+    requantise = Requantise(np.ones((1,), np.float32), 0, table.low, table.high, 1.0, table, then)
     one, none = np.ones((), np.int64), np.zeros((), np.int64)
     return replace(op, multipliers=(one,), bias_codes=none, requantise=requantise)
 
@@ -335,4 +241,4 @@ def _requantise(activation: Activation | None, step: F64, out: Codes) -> Requant
     elif activation.kind == "clip":
         low = int(np.clip(np.rint(activation.low / out.scale) + out.zero, out.low, out.high))
         high = int(np.clip(np.rint(activation.high / out.scale) + out.zero, low, out.high))
-    return Requantise((step / out.scale).astype(np.float32), out.zero, low, high, slope)
+    return Requantise((step / out.scales).astype(np.float32), out.zero, low, high, slope)

@@ -121,6 +121,10 @@ def check_options(options: Options) -> None:
             raise UserError(
                 f"the {options.mapping} mapping has no {flag}", place=flag, hint=f"only {owner} {why}"
             )
-    for flag, bits in (("--weight-bits", options.weight_bits), ("--input-bits", options.input_bits)):
-        if bits is not None and not 2 <= bits <= 16:
-            raise UserError(f"{bits} bits are not supported", place=flag, hint="2 to 16")
+    for flag, bits, most in (
+        ("--weight-bits", options.weight_bits, 16),
+        ("--input-bits", options.input_bits, 16),
+        ("--vector-bits", options.vector_bits, 20),
+    ):
+        if bits is not None and not 2 <= bits <= most:
+            raise UserError(f"{bits} bits are not supported", place=flag, hint=f"2 to {most}")

@@ -17,13 +17,41 @@ MULTIPLIER = 1 << 18
 def kept_codes(op: StencilOp, codes: Mapping[str, Codes]) -> Codes | None:
     """The codes that the output takes from its inputs: where it moves values of equal codes, and
     what it fills in is one of them.  None: it needs codes of its own."""
-    sources = {codes[name] for name in op.inputs}
-    if not op.moves or len(sources) != 1:
+    sources = [codes[name] for name in op.inputs]
+    kept = sources[0]
+    if not op.moves or any(replace(source, steps=()) != replace(kept, steps=()) for source in sources):
         return None
-    kept = sources.pop()
+    read = [region for region in op.regions if region.input is not None]
+    parts = [(region.target, sources[region.input or 0].of(*region.source).steps) for region in read]
+    if any(source.steps for source in sources):
+        steps = _gathered(parts, max(region.target[1] for region in op.regions))
+        if steps is None or len(read) < len(op.regions):
+            return None
+        return replace(kept, steps=steps)
     fills = [region.fill for region in op.regions if region.input is None]
     inside = all(kept.low <= round(fill / kept.scale) + kept.zero <= kept.high for fill in fills)
     return kept if inside else None
+
+
+def source_codes(op: StencilOp, position: int, out: Codes, channels: int) -> Codes | None:
+    """The codes that input `position`, of so many channels, must have for `op` to move its values into
+    the codes `out`; None where there are none."""
+    if not out.steps:
+        return out
+    read = [region for region in op.regions if region.input == position]
+    steps = _gathered([(region.source, out.of(*region.target).steps) for region in read], channels)
+    return None if steps is None else replace(out, steps=steps)
+
+
+def _gathered(parts: list[tuple[tuple[int, int], tuple[int, ...]]], channels: int) -> tuple[int, ...] | None:
+    """One step for each channel, from those of parts; None where they contradict or leave some out."""
+    steps = [0] * channels
+    for (first, last), own in parts:
+        held = steps[first:last]
+        if len(own) != len(held) or any(old not in (0, new) for old, new in zip(held, own, strict=True)):
+            return None
+        steps[first:last] = own
+    return tuple(steps) if all(steps) else None
 
 
 def stencil_codes(op: StencilOp, codes: Mapping[str, Codes]) -> StencilOp:
@@ -33,10 +61,13 @@ def stencil_codes(op: StencilOp, codes: Mapping[str, Codes]) -> StencilOp:
 
 
 def _region(op: StencilOp, region: Region, codes: Mapping[str, Codes], out: Codes) -> RegionCodes:
+    out = out.of(*region.target)
+    none = np.zeros((), np.int64)
     if region.input is None:
-        fill = int(np.clip(np.rint(region.fill / out.scale) + out.zero, out.low, out.high))
-        return RegionCodes((), None, fill)
-    source = codes[op.inputs[region.input]]
+        real = np.full(region.target[1] - region.target[0], region.fill)
+        fill = np.clip(np.rint(real / out.scales) + out.zero, out.low, out.high)
+        return RegionCodes((), None, fill.astype(np.int64))
+    source = codes[op.inputs[region.input]].of(*region.source)
     weights = [weight for _, weight in region.taps()]
     if len(set(weights)) == 1:
         step = weights[0]
@@ -45,6 +76,6 @@ def _region(op: StencilOp, region: Region, codes: Mapping[str, Codes], out: Code
         step = max(map(abs, weights)) / MULTIPLIER
         multipliers = tuple(round(weight / step) for weight in weights)
     if step == 1.0 and source == out and (op.reduction == "max" or len(weights) == 1):
-        return RegionCodes(multipliers, None, 0)
-    scale = float(np.float32(step * source.scale / out.scale))
-    return RegionCodes(multipliers, scale, 0)
+        return RegionCodes(multipliers, None, none)
+    scale = (step * source.scales / out.scales).astype(np.float32)
+    return RegionCodes(multipliers, scale.reshape(scale.shape or (1,)), none)

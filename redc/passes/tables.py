@@ -21,6 +21,8 @@ GRID = 16
 """Grid points of the pre-activation per output step, where the function is steepest."""
 FRACTION = 8
 """Bits below the point of a table entry."""
+LARGEST = (1 << 23) - 1
+"""Magnitude of a grid's largest value: `quant` saturates to no larger one than twice it."""
 LINE = 1 / 16
 """Steps of the output by which a straight line may miss the function."""
 
@@ -54,16 +56,17 @@ SATURATING = {
 def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     """The table of `kind` into `codes`, and the real size of one grid step of its input.
 
-    The grid has GRID points per output step, so quantising the pre-activation moves the output
-    by at most 1/32 step; it ends where the function is within a quarter step of its limit.
+    The grid has GRID points per output step (fewer for codes of more than 16 bits), so quantising
+    the pre-activation moves the output by at most 1/32 step; it ends where the function is within
+    a quarter step of its limit.
     Entries lie so close that a straight line between two errs by at most 1/16 step.  `error`
     is measured against float64 at eight points of every segment and includes both, before the
     final rounding (at most half a step more).
     """
     function = SATURATING[kind]
     step = codes.scale
-    grid = step / (GRID * function.steepest)
     reach = function.reach(min(step / 4, 0.25))
+    grid = max(step / (GRID * function.steepest), reach / LARGEST)
     spacing = math.sqrt(8 * (step / 16) / function.curvature)
     shift = max(0, math.floor(math.log2(spacing / grid)))
     half = -(-math.ceil(reach / grid) >> shift) << shift  # whole segments on either side
@@ -82,12 +85,28 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     return Table(-half, half, shift, FRACTION, entries, error), grid
 
 
-def tabulate(function: Callable[[F64], F64], source: Codes, codes: Codes) -> Table:
+def finer(codes: Codes) -> Codes:
+    """Codes of one step for all channels, GRID for one of the finest channel of `codes`; fewer where
+    they would not fit `quant`."""
+    reach = max(codes.high - codes.zero, codes.zero - codes.low) * float(codes.scales.max())
+    step = max(float(codes.scales.min()) / GRID, reach / LARGEST)
+    return Codes(LARGEST.bit_length() + 1, True, step)
+
+
+def tabulate(
+    function: Callable[[F64], F64],
+    source: Codes,
+    codes: Codes,
+    *,
+    line: float = LINE,
+    fraction: int = FRACTION,
+) -> Table:
     """The table of `function` from every code of `source` (less its zero) into `codes`.
 
-    Entries lie as far apart as keeps every code's straight line within LINE steps of the
-    function.  `error` is the largest deviation from float64, over all codes of the input and
-    before the final rounding; that the input itself is rounded is not part of it.
+    Entries carry `fraction` bits below the point and lie as far apart as keeps every code's straight
+    line within `line` steps of the function.  `error` is the largest deviation from float64, over all
+    codes of the input and before the final rounding; that the input itself is rounded is not part
+    of it.
     """
     low, high = source.low - source.zero, source.high - source.zero
     count = high - low + 1
@@ -95,12 +114,20 @@ def tabulate(function: Callable[[F64], F64], source: Codes, codes: Codes) -> Tab
     with np.errstate(all="ignore"):
         real = np.nan_to_num(function(at) / codes.scale + codes.zero, nan=codes.zero)
     exact = np.clip(real, codes.low, codes.high)
-    fine = np.rint(exact * 2**FRACTION).astype(np.int64)
-    for shift in range(count.bit_length() - 1, -1, -1):
-        entries = fine[:: 1 << shift][: ((count - 1) >> shift) + 2]
+    fine = np.rint(exact * 2**fraction).astype(np.int64)
+
+    def entries(shift: int) -> npt.NDArray[np.int64]:
+        some: npt.NDArray[np.int64] = fine[:: 1 << shift][: ((count - 1) >> shift) + 2]
+        return some
+
+    def error(shift: int) -> float:
+        held = entries(shift)
         index, rest = np.divmod(np.arange(count), 1 << shift)
-        line = entries[index] + (entries[index + 1] - entries[index]) * (rest / (1 << shift))
-        error = float(np.abs(line / 2**FRACTION - exact[:count]).max())
-        if error <= LINE or not shift:
-            break
-    return Table(low, high, shift, FRACTION, entries, error)
+        between = held[index] + (held[index + 1] - held[index]) * (rest / (1 << shift))
+        return float(np.abs(between / 2**fraction - exact[:count]).max())
+
+    shift, beyond = 0, count.bit_length()  # the widest that serves lies between the two
+    while beyond - shift > 1:
+        middle = (shift + beyond) // 2
+        shift, beyond = (middle, beyond) if error(middle) <= line else (shift, middle)
+    return Table(low, high, shift, fraction, entries(shift), error(shift))

@@ -153,6 +153,10 @@ CASES = [
     Case("clear in a loop", "  loop q, 0, 3", "  clear %a\n  loop q, 0, 3", "clear takes whole buffers and stands outside of loops", "clear"),
     Case("reshape to another type", "%f i8", "%f i9", "type of %y is i8, of %f i9", "reshape"),
     Case("reshape to another size", "%f i8[2, 6]", "%f i8[2, 7]", "number of values of %y is 12, of %f 14", "reshape"),
+    Case("reshape with steps", "%f i8[2, 6] scale 0.25", '%f i8[2, 6] scale 0.25 steps "six"', "%f has steps per channel", "reshape", (('.const "b"', '.const "six" i8[6] = 1, 2, 3, 4, 5, 6\n.const "b"'),)),
+    Case("steps of an output", "%y i8[2, 6, 1] scale 0.25", '%y i8[2, 6, 1] scale 0.25 steps "b"', "only a .buffer with a scale has steps", ".output %y"),
+    Case("steps of another length", "%f i8[2, 6] scale 0.25", '%f i8[2, 6] scale 0.25 steps "b"', "steps are 6 integers, one per channel, 'b' is int8[1]", ".buffer %f"),
+    Case("steps that are not there", "%f i8[2, 6] scale 0.25", '%f i8[2, 6] scale 0.25 steps "none"', "no constant is named 'none'", ".buffer %f"),
     Case("reshape into itself", "reshape %f, %y", "reshape %y, %y", "a buffer is not reshaped into itself", "reshape"),
     # ------------------------------------------------ loops
     Case("loop that never runs", "loop q, 0, 3", "loop q, 3, 3", "this loop never runs: 3 is not below 3"),

@@ -322,5 +322,6 @@ def _codes(text: str) -> str:
     output = next(line for line in text.splitlines() if line.startswith(".output"))
     words = output.split()
     zero = int(words[words.index("zero") + 1])
-    signed = words[2].startswith("i8")
-    return (f"zero={zero}, " if zero else "") + ("low=-128, high=127" if signed else "low=0, high=255")
+    signed = words[2].startswith("i16")
+    bounds = "low=-32768, high=32767" if signed else "low=0, high=65535"
+    return (f"zero={zero}, " if zero else "") + bounds

@@ -120,7 +120,7 @@ def _changed(graph: Graph, kind: type, changes: dict[str, Any]) -> Graph:
             ),
             "too short",
         ),
-        (vector(requantise=lambda op: replace(op.requantise, high=999)), "beyond its output's codes"),
+        (vector(requantise=lambda op: replace(op.requantise, high=99_999)), "beyond its output's codes"),
         (vector(requantise=lambda op: replace(op.requantise, zero=op.requantise.zero + 1)), "zero point"),
         (vector(factors=()), "0 factors for 2 inputs"),
         (vector(bias=np.zeros(5)), "bias has the shape"),

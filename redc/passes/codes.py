@@ -1,0 +1,256 @@
+"""Which codes a tensor has: how many bits, what interval, one step for all channels or each its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from redc.calibration import Range
+from redc.errors import UserError
+from redc.ir.graph import (
+    Codes,
+    CrossbarOp,
+    Graph,
+    HostOp,
+    Op,
+    ReshapeOp,
+    StencilOp,
+    VectorOp,
+)
+from redc.passes.context import Context
+from redc.passes.equalise import steps_per_channel
+from redc.passes.stencil_codes import kept_codes, source_codes
+from redc.passes.tables import SATURATING
+
+DEFAULT_BITS = 8
+FLOAT_BITS = 16
+"""Of tensors that a quantised model leaves in float."""
+WIDE_BITS = 16
+"""At least so many bits has a tensor that no crossbar streams."""
+GUARD_BITS = 4
+"""And so many more than those that crossbars stream: its rounding is not to show beside theirs."""
+
+WHOLE_UNIT = 64
+"""Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
+resolution (0.14 dB)."""
+
+NOTHING = 1e-20
+"""Below this a tensor's extent is rounding noise of float32, and its scale would overflow."""
+
+
+class Chooser:
+    """Chooses the codes of a graph's tensors, each once, whatever the order of the questions.
+
+    `given` are those that the model brings.
+    """
+
+    def __init__(self, graph: Graph, context: Context) -> None:
+        options = context.options
+        self.graph = graph
+        self.given = {name: t.given for name, t in graph.tensors.items() if t.given is not None}
+        self.bits = options.input_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
+        self.weight_bits = options.weight_bits or DEFAULT_BITS
+        wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
+        self.wide = options.vector_bits or wide
+        self._driven = _driven(graph)
+        self._ranges = _ranges(graph, self.given, context, self._stepped())
+        self._wanted: dict[str, Codes] = {}
+
+    def _stepped(self) -> dict[str, int]:
+        """The tensors that may have steps per channel and that crossbars drive: their channels' axes."""
+        tensors = self.graph.tensors
+        return {
+            name: tensors[name].axis
+            for name in sorted(self._driven)
+            if not self.given and self.graph.producer(name) and self._may_have_steps(name)
+        }
+
+    def outside(self, tensor: str) -> Codes:
+        """Of an input, or of what a host makes."""
+        return self.given.get(tensor) or self._own(tensor)
+
+    def moved(self, op: StencilOp, codes: Mapping[str, Codes]) -> Codes:
+        """Of what moves or pools values: those of its inputs, where they serve."""
+        if op.output in self.given:
+            return self.given[op.output]
+        if self._joined(op.output) is None:
+            kept = kept_codes(op, codes)
+            narrow = kept and (kept.bits <= self.bits or op.output not in self._driven)
+            if kept and narrow and (not kept.steps or self._may_have_steps(op.output)):
+                return kept
+        return self.made(op.output)
+
+    def made(self, tensor: str) -> Codes:
+        """Of what is computed: those that its only reader asks for, or its own."""
+        name, chain = tensor, []
+        while name not in self._wanted:
+            chain.append(name)
+            reader = self._joined(name)
+            if reader is None:
+                break
+            name = reader.output
+        for name in reversed(chain):
+            self._wanted[name] = self._choose(name, self._joined(name))
+        return self._wanted[tensor]
+
+    def _choose(self, tensor: str, reader: StencilOp | None) -> Codes:
+        """Once those that `reader` makes are chosen."""
+        if tensor in self.given:
+            return self.given[tensor]
+        if reader is None:
+            return self._own(tensor)
+        like = self._wanted[reader.output]
+        codes = source_codes(reader, reader.inputs.index(tensor), like, self._channels(tensor))
+        op = self.graph.producer(tensor)
+        if codes is None or (codes.steps and not _takes_steps(op)):
+            return self._own(tensor)
+        return _saturated(op, codes.bits) or codes
+
+    def _joined(self, tensor: str) -> StencilOp | None:
+        """The operator that only moves values and that alone reads `tensor`."""
+        readers = self.graph.consumers(tensor)
+        if (
+            tensor in self.graph.outputs
+            or len(readers) != 1
+            or isinstance(self.graph.producer(tensor), HostOp)
+        ):
+            return None
+        reader = readers[0]
+        return reader if isinstance(reader, StencilOp) and reader.moves else None
+
+    def _own(self, tensor: str) -> Codes:
+        bits = self.bits if tensor in self._driven else self.wide
+        saturated = _saturated(self.graph.producer(tensor), bits)
+        if saturated is not None:
+            return saturated
+        if tensor not in self._ranges:
+            raise UserError(
+                f"no calibration value was seen for tensor {tensor!r}",
+                place=f"tensor {tensor!r}",
+                hint="give samples with --calibrate FILE.npz",
+            )
+        seen = self._ranges[tensor]
+        if seen.channels is not None:
+            readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
+            steps = steps_per_channel(seen, readers, bits, self.weight_bits)
+            if steps is not None:
+                codes = choose_codes(seen.divided(steps), bits)
+                return replace(codes, steps=tuple(int(step) for step in steps))
+        return choose_codes(seen, bits)
+
+    def _channels(self, tensor: str) -> int:
+        return self.graph.tensors[tensor].buffer_shape[-1]
+
+    def _may_have_steps(self, tensor: str) -> bool:
+        """Whether all that touches `tensor` can do with a step for each channel: not the world
+        outside, which has one scale; not what mixes channels up, or looks codes up in one table."""
+        graph = self.graph
+        if graph.is_output(tensor) or not _takes_steps(graph.producer(tensor)):
+            return False
+        return not any(
+            isinstance(op, ReshapeOp | HostOp) or (isinstance(op, VectorOp) and _looks_up(op))
+            for op in graph.consumers(tensor)
+        )
+
+
+def _driven(graph: Graph) -> set[str]:
+    """The tensors that crossbars stream, and those that are copies of one."""
+    driven = {op.input for op in graph.ops if isinstance(op, CrossbarOp)}
+    for op in reversed(graph.ops):
+        if isinstance(op, ReshapeOp) and op.output in driven:
+            driven.add(op.input)
+    return driven
+
+
+def _takes_steps(op: Op | None) -> bool:
+    """Whether what makes a tensor can requantise each channel to a step of its own."""
+    if not isinstance(op, CrossbarOp | VectorOp):
+        return isinstance(op, StencilOp)
+    activation = op.activation
+    if activation is None:
+        return True
+    bounded = any(bound not in (0.0, -math.inf, math.inf) for bound in (activation.low, activation.high))
+    return activation.kind not in SATURATING and not bounded  # a bound is one code for all channels
+
+
+def _looks_up(op: VectorOp) -> bool:
+    """Whether it may be a table over the codes of its input."""
+    kind = op.activation.kind if op.activation else ""
+    return kind == "function" or (kind in SATURATING and len(op.inputs) == 1)
+
+
+def saturates(op: Op | None) -> bool:
+    """Whether the function itself bounds the output."""
+    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
+    return activation is not None and activation.kind in SATURATING
+
+
+def _saturated(op: Op | None, bits: int) -> Codes | None:
+    """Codes that span what a tanh or sigmoid can give."""
+    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
+    if activation is None or activation.kind not in SATURATING:
+        return None
+    if SATURATING[activation.kind].low < 0:
+        return Codes(bits, True, _scale(1.0, (1 << (bits - 1)) - 1))
+    return Codes(bits, False, _scale(1.0, (1 << bits) - 1))
+
+
+def _ranges(
+    graph: Graph, given: Mapping[str, Codes], context: Context, stepped: Mapping[str, int]
+) -> dict[str, Range]:
+    """What was observed of every tensor that codes are chosen for.
+
+    A tensor that the model does not have, for a node became several operators, takes the range
+    of its reshaped copy.
+    """
+    own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and not saturates(op)]
+    made = [name for op in own for name in op.outputs]
+    copies = {op.input: op.output for op in graph.ops if isinstance(op, ReshapeOp)}
+    stencils = [op.output for op in graph.ops if isinstance(op, StencilOp) and op.output in copies]
+    wanted = (*graph.inputs, *made, *(copies[name] for name in stencils))
+    unknown = tuple(name for name in wanted if name not in given and not graph.tensors[name].raw)
+    ranges = dict(context.observe(unknown, stepped)) if unknown else {}
+    for name in stencils:
+        if name not in ranges and copies[name] in ranges:
+            ranges[name] = ranges[copies[name]]
+    return {name: replace(seen, method=context.options.calibration) for name, seen in ranges.items()}
+
+
+def round_scale(scale: float) -> float:
+    """To 12 significant digits, so that different CPUs calibrate to the same bytes."""
+    return float(f"{scale:.11e}")
+
+
+def choose_codes(seen: Range, bits: int) -> Codes:
+    """Codes for values in the observed range.
+
+    Unsigned with zero 0 where nothing is negative; signed with zero 0 where both sides reach
+    about as far; else unsigned with the zero point that uses every code (one more bit plane).
+    """
+    low, high = seen.bounds(bits)
+    if low >= 0:
+        return Codes(bits, False, _scale(high, (1 << bits) - 1))
+    top = (1 << (bits - 1)) - 1
+    bound = max(-low, high)
+    if high - low > 1.5 * bound:
+        return Codes(bits, True, _scale(bound, top))
+    codes = (1 << bits) - 1
+    scale = _scale(high - low, codes)
+    return Codes(bits, False, scale, zero=int(np.clip(np.rint(-low / scale), 0, codes)))
+
+
+def _scale(extent: float, steps: int) -> float:
+    """One step of `steps` over `extent`; a tensor that is zero, or all but, counts as 1.0 wide.
+
+    Where 1.0 spans enough steps, it is made a whole number of them: whole numbers (pixels, counts,
+    masks) are then codes exactly, and the range only grows.
+    """
+    if extent <= NOTHING:
+        extent = 1.0
+    per_unit = math.floor(steps / extent * (1 + 1e-9))
+    if WHOLE_UNIT <= per_unit <= WHOLE_UNIT << 16:
+        return round_scale(1 / per_unit)
+    return round_scale(extent / steps)
