@@ -6,7 +6,8 @@ of the specification, for the compiler must arrive at the same integers:
     fold        BatchNormalization f = gamma / sqrt(var + eps): W' = W * f, b' = (b - mean) * f + beta
                 Add: b' = b + c                           (both in graph order, from b = 0 or the bias)
     steps       W'[c, m] is W'[c, m] * k[c], where the input has the scale s_x * k[c] in channel c
-    scale       s_w[m] = float32(max |W'[m]| / (2^(bits-1) - 1)), float32(2^-16) for a zero channel
+    scale       s_w[m] = float32(max |W'[m]| / (2^(bits-1) - 1)), float32(2^-16) for a zero channel,
+                and no less than |b'[m]| / (s_x * 2^(bits+22)) for another
     weights     W_q = clip(rint(W' / s_w[m]), -(2^(bits-1) - 1), 2^(bits-1) - 1)
     bias        b_q = rint(b' / (s_x * s_w[m]))
 
@@ -105,8 +106,9 @@ def quantise(folded: Folded, bits: int, input_scale: float, steps: Int64) -> Qua
     own = np.broadcast_to(steps, groups * depth).reshape((groups, depth) + (1,) * (folded.weight.ndim - 2))
     real = folded.weight * own
     peak = np.abs(real).max(axis=others, initial=0.0).reshape(-1)
-    scale = (peak / largest).astype(np.float32)
-    scale = np.where(scale == 0, np.float32(2.0**-16), scale).astype(np.float64)
+    floor = np.abs(folded.bias) / (input_scale * 2.0 ** (bits + 22))
+    wanted = np.where(peak == 0, 0.0, np.maximum(peak / largest, floor)).astype(np.float32)
+    scale = np.where(wanted == 0, np.float32(2.0**-16), wanted).astype(np.float64)
     spread = scale.reshape((groups, 1, width) + (1,) * (folded.weight.ndim - 3))
     weight = np.clip(np.rint(real / spread), -largest, largest).astype(np.int64)
     bias = np.rint(folded.bias / (input_scale * scale)).astype(np.int64)

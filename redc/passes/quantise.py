@@ -43,6 +43,10 @@ MULTIPLIER_BITS = 15
 ZERO_CHANNEL_SCALE = np.float32(2.0**-16)
 """Weight scale of a channel that holds only zeros: it just has to carry the bias."""
 
+BIAS_BITS = 22
+"""A bias takes at most as many bits more than a weight: of a channel whose weights training has
+all but removed, they give way."""
+
 
 def quantise(graph: Graph, context: Context) -> Graph:
     """Choose codes for every tensor, quantise weights and biases, derive requantisation.
@@ -119,7 +123,8 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> Crossbar
     split = weight.reshape(*weight.shape[:-1], op.groups, -1)  # (M / groups, *kernel, groups, C / groups)
     largest = np.abs(split).max(axis=(*range(1, split.ndim - 2), split.ndim - 1))  # (M / groups, groups)
     per_channel = largest.T.ravel()  # (M,)
-    scale = (per_channel / top).astype(np.float32)
+    least = np.abs(op.bias) / (codes[op.input].scale * 2.0 ** (bits + BIAS_BITS))
+    scale = np.where(per_channel > 0, np.maximum(per_channel / top, least), 0.0).astype(np.float32)
     scale = np.where(scale > 0, scale, ZERO_CHANNEL_SCALE)
     per_weight = np.repeat(
         scale.astype(np.float64).reshape(op.groups, -1), op.in_channels // op.groups, axis=0

@@ -135,3 +135,18 @@ def test_a_shape_that_depends_on_values_is_that_of_the_samples() -> None:
     )  # fmt: skip
     report = compared(model, {"x": X, "n": np.array(5)})
     assert report.outputs[1].shape == (5,)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1e-6])
+def test_a_channel_that_training_has_removed_gives_way_to_its_bias(size: float) -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)",
+        "y = Conv(x, w, b)",
+        W3,
+        "float[4] b = {1, -2, 3, 0}",
+    )
+    weights = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    weights[1] *= size
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
+    assert compared(model, {"x": X}).outputs[0].sqnr_db > 30
+    assert compared(model, {"x": X}, weight_bits=16, input_bits=16).outputs[0].sqnr_db > 75
