@@ -109,6 +109,34 @@ def test_the_command_prints_a_table_or_json(
     assert json.loads(capsys.readouterr().out)["target"] == "isaac"
 
 
+def test_run_takes_cells_from_the_target_and_the_machine_from_the_seed(
+    model: onnx.ModelProto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(model, "net.onnx")
+    assert main(["compile", "net.onnx", "-o", "net.red", "--target", "isaac"]) == 0
+    np.savez("x.npz", x=np.random.default_rng(0).standard_normal((1, 8, 3, 3)).astype(np.float32))
+    Path("quiet.toml").write_text(
+        'name = "quiet"\ndescription = "x"\ninherits = "isaac"\n[device]\n'
+        'on_off = "none"\nnormal = "none"\nread_noise = "none"\n'
+    )
+
+    def outputs(*words: str) -> bytes:
+        assert main(["run", "net.red", "--input", "x.npz", "--output", "y.npz", *words]) == 0
+        capsys.readouterr()
+        with np.load("y.npz") as found:
+            return bytes(found["y"].tobytes())
+
+    analog = ["--fidelity", "analog"]
+    first = outputs(*analog, "--seed", "3")
+    assert outputs(*analog, "--seed", "3", "--engine", "step") == first
+    assert outputs(*analog, "--seed", "4") != first
+    assert outputs(*analog, "--seed", "4", "--target", "quiet.toml") == outputs()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
