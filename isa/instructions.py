@@ -313,14 +313,13 @@ def quant(
     Every step is one float32 operation, as in onnxruntime's QuantizeLinear. Relu is
     `low=zero`; LeakyRelu its `slope`; Clip its `low` and `high`.
     """
-    real = value.astype(np.float32) * scale
+    real = np.multiply(value, scale, dtype=np.float32, casting="unsafe")  # rounds `value` first
     if slope != 1.0:
         np.multiply(real, np.float32(slope), out=real, where=real < 0)
     np.rint(real, out=real)
     if zero:
         np.add(real, np.float32(zero), out=real)
-    np.maximum(real, np.float32(low), out=real)
-    np.minimum(real, np.float32(high), out=real)
+    np.clip(real, np.float32(low), np.float32(high), out=real)
     return real
 
 

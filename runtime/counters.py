@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,16 +43,18 @@ class Counters:
         return Counters(cycles, *(int(events.get(name, 0)) for name in EVENTS))
 
     def __add__(self, other: Counters) -> Counters:
-        ours, theirs = dataclasses.astuple(self), dataclasses.astuple(other)
-        return Counters(*(a + b for a, b in zip(ours, theirs, strict=True)))
+        return Counters(*map(operator.add, _numbers(self), _numbers(other)))
 
     def __mul__(self, times: int) -> Counters:
-        return Counters(*(times * value for value in dataclasses.astuple(self)))
+        return Counters(*(times * value for value in _numbers(self)))
 
     __rmul__ = __mul__
 
     def as_dict(self) -> dict[str, int]:
         return dataclasses.asdict(self)
+
+
+_numbers = operator.attrgetter(*(field.name for field in dataclasses.fields(Counters)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -386,4 +386,8 @@ class Add:
             grid.add(codes, value, first)
             return
         inside = rows >= 0
-        np.add.at(codes, rows[inside], value.reshape(-1, self.vector)[inside])
+        some, values = rows[inside], value.reshape(-1, self.vector)[inside]
+        if len(some) and (some == some[0]).all():  # as a global pool adds
+            codes[some[0]] += values.sum(axis=0, dtype=codes.dtype)
+        else:
+            np.add.at(codes, some, values)
