@@ -58,10 +58,15 @@ class Form:
     exact: bool
 
 
+def columns_of(segments: Array, words: Words, factors: Array, rows: Array) -> Array:
+    """The table of columns that the kernel reads; each argument is [columns]."""
+    return np.stack([segments, words.view(np.int64), factors, rows], axis=1)
+
+
 def convert_noisy(
     sums: Array,
     starts: Words,
-    columns: tuple[Array, Words, Array, Array],
+    columns: Array,
     planes: Sequence[tuple[int, int, int]],
     lsb: int,
     sigma: int,
@@ -72,16 +77,15 @@ def convert_noisy(
 
     sums     float32 [columns, at least planes * stride]
     starts   [segments, planes, stride]: hashes to which a column's word is added
-    columns  (segments, words, factors, rows), each [columns]
+    columns  int64 [columns, COLUMN_FIELDS], see `columns_of`
     planes   (lowest code, highest code, weight)
     count    iterations that are real, of the stride
     """
     step = lsb * UNIT
-    fields = np.stack([columns[0], columns[1].view(np.int64), columns[2], columns[3]], axis=1)
     worth = np.array([(low, high, lsb * weight) for low, high, weight in planes], np.float64)
     numbers, losses = np.array([sigma, step, 1 / step], np.float64), np.zeros(2, np.int64)
     kernel(Form(sigma > 0, step & step - 1 == 0))(
-        sums.ctypes.data, sums.strides[0] // 4, starts.ctypes.data, fields.ctypes.data, len(fields),
+        sums.ctypes.data, sums.strides[0] // 4, starts.ctypes.data, columns.ctypes.data, len(columns),
         worth.ctypes.data, len(worth), numbers.ctypes.data, QUANTILES.ctypes.data, starts.shape[2], count,
         results.ctypes.data, results.strides[0] // 8, losses.ctypes.data,
     )  # fmt: skip

@@ -9,13 +9,15 @@ import numpy as np
 from isa.program import Array
 from runtime.counters import Losses
 from runtime.noise import Words
-from runtime.noisy import convert_noisy
+from runtime.noisy import columns_of, convert_noisy
 from runtime.sampled_tiles import TALL, Strip, starts_of
 from runtime.threads import CORES, spread
 from runtime.whole_products import packed, product
 
 BLOCK_BYTES = 1 << 18
 """Sums that are formed before they are converted: they stay in a core's own cache."""
+TOGETHER = 16
+"""Blocks of sums whose hashes begin together: what numpy does for them is small and costs calls."""
 LANES = 16
 """Iterations are shared out in multiples of it."""
 
@@ -54,19 +56,23 @@ def convert_strip(
         hashes = np.zeros(width, np.uint64)
         hashes[:count] = now[start : start + count]
         factor = packed(digits.reshape(lines, -1))
-        row = factor.shape[0] * factor.shape[2]
-        tall = max(1, BLOCK_BYTES // (4 * row * TALL)) * TALL
-        sums = np.empty((min(tall, len(strip.cells)), row), np.float32)
+        width_of_sums = factor.shape[0] * factor.shape[2]
+        tall = max(1, BLOCK_BYTES // (4 * width_of_sums * TALL)) * TALL
+        sums = np.empty((min(tall, len(strip.cells)), width_of_sums), np.float32)
         found = np.zeros((len(results), width))
         losses = Losses()
-        for first in range(0, len(strip.rows), tall):
-            block = slice(first, first + tall)
-            product(strip.cells[block], factor, sums)
-            segments = strip.segments[block]
+        for first in range(0, len(strip.rows), tall * TOGETHER):
+            span = slice(first, first + tall * TOGETHER)
+            segments = strip.segments[span]
             parts = strip.parts[segments[0] : segments[-1] + 1]
             starts = starts_of(parts, planes, hashes) if sigma else hashes[None, None]
-            columns = segments - segments[0], strip.words[block], strip.factors[block], strip.rows[block]
-            losses += convert_noisy(sums, starts, columns, ranges, strip.lsb, sigma, count, found)
+            columns = columns_of(
+                segments - segments[0], strip.words[span], strip.factors[span], strip.rows[span]
+            )
+            for row in range(0, len(columns), tall):
+                product(strip.cells[first + row : first + row + tall], factor, sums)
+                block = columns[row : row + tall]
+                losses += convert_noisy(sums, starts, block, ranges, strip.lsb, sigma, count, found)
         results[:, start : start + count] += found[:, :count]
         return losses
 

@@ -16,7 +16,7 @@ from isa.cells import ArrayCells, Plane, array_cells, blocks_of, code_offset, co
 from isa.device import Device, ideal
 from isa.printer import to_text
 from isa.program import Array, Crossbar, Program, Target
-from runtime import noise, rounds, run, sampled
+from runtime import noise, noisy_strips, rounds, run, sampled
 from runtime.analog import AnalogGroup, Sample
 from runtime.converted import ConvertedGroup, convert
 from runtime.converted_fast import Converters
@@ -270,15 +270,20 @@ def test_neither_the_compiled_kernel_nor_chunks_change_a_bit(data: Any, program:
         patch.setattr(rounds, "CHUNK_BYTES", 1)
         patch.setattr(sampled, "BLOCK_BYTES", 1)
         pieces = run(program, inputs, engine="fast", **options)
-    for name, codes in whole.buffers.items():
-        np.testing.assert_array_equal(pieces.buffers[name], codes, err_msg=f"buffer %{name}")
-    assert pieces.losses == whole.losses
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noisy_strips, "BLOCK_BYTES", 1)
+        patch.setattr(noisy_strips, "TOGETHER", 2)
+        blocks = run(program, inputs, engine="fast", **options)
+    for cut in (pieces, blocks):
+        for name, codes in whole.buffers.items():
+            np.testing.assert_array_equal(cut.buffers[name], codes, err_msg=f"buffer %{name}")
+        assert cut.losses == whole.losses
 
 
 @pytest.mark.parametrize(("lsb", "sigma"), [(1, 0), (1, 900), (3, 0), (3, 5000), (8, 40_000)])
 def test_the_kernel_converts_as_numpy_does(lsb: int, sigma: int) -> None:
     """Sums of 24 bits with either sign, ties among them; the padding of the lanes is not counted."""
-    from runtime.noisy import convert_noisy
+    from runtime.noisy import columns_of, convert_noisy
 
     rng = np.random.default_rng(lsb + sigma)
     sums = rng.integers(-(2**24), 2**24, (40, 3, 24)) // 2048 * 2048
@@ -287,7 +292,7 @@ def test_the_kernel_converts_as_numpy_does(lsb: int, sigma: int) -> None:
     factors, rows = rng.integers(-64, 65, 40), rng.integers(0, 7, 40)
     ranges, count = [(-8, 7, 1), (0, 1023, 2), (-200, 200, -4)], 21
     found = np.zeros((7, 24))
-    columns = segments, words, factors, rows
+    columns = columns_of(segments, words, factors, rows)
     losses = convert_noisy(sums.astype(np.float32), starts, columns, ranges, lsb, sigma, count, found)
     whole, wanted, lost = sums, np.zeros((7, 24), np.int64), Losses()
     if sigma:
