@@ -164,7 +164,10 @@ def _write_layer(layer: Layer) -> str:
         text += f" {key} {quote(value)}" if value is not None else ""
     if layer.nodes:
         text += f" nodes {', '.join(map(quote, layer.nodes))}"
-    return text + (f" tensor {quote(layer.tensor)}" if layer.tensor is not None else "")
+    for key in ("tensor", "correction"):
+        value = getattr(layer, key)
+        text += f" {key} {quote(value)}" if value is not None else ""
+    return text
 
 
 # ---------------------------------------------------------------- the table
@@ -375,14 +378,15 @@ def read_crossbar(c: Cursor) -> Crossbar:
 
 @directive(
     ".layer",
-    syntax='"name" [op "operator"] [mapping "name"] [nodes "node", ...] [tensor "name"]',
+    syntax='"name" [op "operator"] [mapping "name"] [nodes "node", ...] [tensor "name"] '
+    '[correction "constant"]',
     example='.layer "ct1" op "ConvTranspose" mapping "pixel-wise" nodes "ct1", "bn1" tensor "bn1"',
     write=_write_layer,
 )
 def read_layer(c: Cursor) -> Layer:
     """The code of one layer follows, up to the next `.layer`. The fields say where it comes from:
-    its ONNX operator, the nodes it computes, the tensor it produces, and how the operator was
-    mapped; they decide nothing."""
+    its ONNX operator, the nodes it computes, the tensor it produces, how it was mapped, and the
+    integers, one per channel, that its bias contains beside the nodes' own; they decide nothing."""
     name = c.string("the name of a layer")
     found = c.fields(
         {
@@ -390,8 +394,7 @@ def read_layer(c: Cursor) -> Layer:
             "mapping": lambda: c.string("a mapping"),
             "nodes": lambda: c.strings("a node"),
             "tensor": lambda: c.string("a tensor"),
+            "correction": lambda: c.string("a constant"),
         }
     )
-    return Layer(
-        name, (), found.get("op"), found.get("mapping"), found.get("nodes", ()), found.get("tensor"), c.span
-    )
+    return Layer(name, (), span=c.span, **found)

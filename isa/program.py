@@ -199,7 +199,8 @@ Node = Instruction | Loop
 class Layer:
     """`.layer "name" ...`: the code of one layer and where it comes from.
 
-    `nodes` are the ONNX nodes it computes, `tensor` the ONNX tensor it produces.
+    `nodes` are the ONNX nodes it computes, `tensor` the ONNX tensor it produces; `correction` names
+    the constant that its bias contains beside the nodes' own.
     """
 
     name: str
@@ -209,6 +210,7 @@ class Layer:
     nodes: tuple[str, ...] = ()
     tensor: str | None = None
     span: Span = field(default=NOWHERE, compare=False)
+    correction: str | None = None
 
 
 # ---------------------------------------------------------------- declarations

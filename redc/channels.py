@@ -27,13 +27,14 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Channels:
-    """`lows` and `highs` (samples, C) are the ends of every sample, 0 included; `squares` (C,) are
-    sums of squares over `values` values each; `counts[c, BINS + k]` values of channel c lie in
-    [k, k + 1) * 2^exponents[c], those that are zero left out.
+    """`lows` and `highs` (samples, C) are the ends of every sample, 0 included; `sums` and `squares`
+    (C,) are sums of values and of their squares, over `values` values each; `counts[c, BINS + k]`
+    values of channel c lie in [k, k + 1) * 2^exponents[c], those that are zero left out.
     """
 
     lows: F64
     highs: F64
+    sums: F64
     squares: F64
     values: int
     exponents: Int64
@@ -54,17 +55,19 @@ class Channels:
         largest = np.maximum(-lows.min(axis=0), highs.max(axis=0))
         exponents = np.maximum(SMALLEST, np.frexp(largest)[1].astype(np.int64) - int(math.log2(BINS)))
         counts = np.zeros(channels * 2 * BINS, np.int64)
-        squares = np.zeros(channels)
+        sums, squares = np.zeros(channels), np.zeros(channels)
         step = max(1, BLOCK // channels)
         first_bins = 2 * BINS * np.arange(channels) + BINS
         for first in range(0, len(flat), step):
             part = flat[first : first + step].astype(np.float64)
+            sums += part.sum(axis=0)
             squares += (part * part).sum(axis=0)
             bins = np.floor(np.ldexp(part, -exponents)).astype(np.int64) + first_bins
             counts += np.bincount(bins[part != 0], minlength=counts.size)
         return Channels(
             lows.astype(np.float64),
             highs.astype(np.float64),
+            sums,
             squares,
             len(flat),
             exponents,
@@ -84,8 +87,8 @@ class Channels:
     def _joined(self, other: Channels, lows: F64, highs: F64) -> Channels:
         exponents = np.maximum(self.exponents, other.exponents)
         counts = self._widened(exponents) + other._widened(exponents)
-        squares = self.squares + other.squares
-        return Channels(lows, highs, squares, self.values + other.values, exponents, counts)
+        sums, squares = self.sums + other.sums, self.squares + other.squares
+        return Channels(lows, highs, sums, squares, self.values + other.values, exponents, counts)
 
     def _widened(self, exponents: Int64) -> Int64:
         counts = self.counts.copy()
@@ -94,6 +97,12 @@ class Channels:
                 rows = np.flatnonzero(exponents - self.exponents == by)
                 counts[rows] = merged_bins(self.counts[rows], int(by))
         return counts
+
+    @property
+    def mean(self) -> F64:
+        """The mean of every channel."""
+        mean: F64 = self.sums / max(1, self.values)
+        return mean
 
     @property
     def power(self) -> F64:

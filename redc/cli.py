@@ -256,6 +256,10 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         help="what codes span of the values seen (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
+        "--bias-correction", action="store_true",
+        help="let biases make up for the mean error that rounding weights causes on the calibration samples",
+    )  # fmt: skip
+    group.add_argument(
         "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
         help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
     )  # fmt: skip

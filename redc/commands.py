@@ -313,6 +313,7 @@ DEFAULTS = {
     "origin": "auto",
     "minimise": "cycles",
     "calibration": "mse",
+    "bias_correction": False,
     "weight_bits": None,
     "input_bits": None,
     "vector_bits": None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ def compile(
     minimise: Minimise = "cycles",
     vector_bits: int | None = None,
     calibration: Method = "mse",
+    bias_correction: bool = False,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, Array] | None = None,
     bind: Mapping[str, Array] | None = None,
@@ -72,6 +73,8 @@ def compile(
     weight_bits, input_bits
                  2 to 16; None: 8, or what a model that arrives quantised has
     vector_bits  2 to 20, of what no crossbar streams; None: 16, or 4 more than `input_bits`
+    bias_correction
+                 whether biases make up for the mean error of rounded weights
     minimise     auto: what the mapping of each layer is chosen for
     shapes       shapes of inputs that the model leaves open
     host         whether the host may run what the accelerator does not; without, that is an error
@@ -85,6 +88,7 @@ def compile(
     """
     bits = (weight_bits, input_bits)
     options = Options(mapping, fold, *bits, merge, origin, minimise, calibration, vector_bits)
+    options = replace(options, bias_correction=bias_correction)
     return compile_with(
         model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind, host=host
     ).program
@@ -175,12 +179,18 @@ class Variants:
     ) -> None:
         self._graph, self._look = _begin(model, shapes, calibrate, bind, host)
         self._cut = [name for name, _ in PASSES].index("schedule")
-        self._shared: dict[tuple[int | None, int | None, int | None, Method], Graph] = {}
+        self._shared: dict[tuple[int | str | None, ...], Graph] = {}
 
     def prepare(self, options: Options, file: TargetFile) -> Graph:
         """What all variants of these bits share.  Raises UserError for the model's faults."""
         check_options(options)
-        bits = (options.weight_bits, options.input_bits, options.vector_bits, options.calibration)
+        bits = (
+            options.weight_bits,
+            options.input_bits,
+            options.vector_bits,
+            options.calibration,
+            options.bias_correction,
+        )
         if bits not in self._shared:
             context = Context(options, file.target, self._look)
             self._shared[bits] = _through(self._graph, PASSES[: self._cut], context)

@@ -96,7 +96,7 @@ def diff(
         costs=_costs(program, result.counters, target),
         min_sqnr=min_sqnr,
         problems=tuple(comparison.problems()),
-        notes=(*setup.notes, *result.notes),
+        notes=(*setup.notes, *comparison.notes(), *result.notes),
         work=comparison.work,
         hosts=setup.hosts,
     )

@@ -103,6 +103,11 @@ class Comparison:
         ]
         return missing + copies
 
+    def notes(self) -> list[str]:
+        """What the text declares that the model does not have."""
+        named = [layer.name for layer in self.program.layers if layer.correction is not None]
+        return [f"bias corrections that the program declares: layers {', '.join(named)}"] if named else []
+
     def _check(self, layer: Layer) -> tuple[Mismatch | None, int]:
         """The first promise, for one crossbar layer.  Raises OracleError where it has no meaning."""
         text = self._read(layer)
@@ -202,8 +207,10 @@ class Comparison:
         held = self._held(source)
         if held is None:
             raise OracleError(f"buffer %{source.name}, which it drives from, holds no tensor of the model")
-        steps = (_steps(self.program, buffer) for buffer in (source, result))
-        return LayerText(layer.tensor, held, source, result, bits.pop(), *steps)
+        steps = [_steps(self.program, buffer) for buffer in (source, result)]
+        name = layer.correction
+        own = None if name is None else self.program.constant(name).astype(np.int64)
+        return LayerText(layer.tensor, held, source, result, bits.pop(), steps[0], steps[1], own)
 
 
 def _stored(program: Program, layer: Layer) -> Buffer | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from isa.geometry import arrays_of
-from isa.program import RAW_TYPES, VERSION, Array, Buffer, Constant, Crossbar, IntType, parse_type
+from isa.program import RAW_TYPES, VERSION, Array, Buffer, Constant, Crossbar, IntType, Layer, parse_type
 from isa.targets import FIELDS
 from isa.verifier.facts import INT64, Facts, fits
 
@@ -34,6 +34,9 @@ def check_declarations(facts: Facts) -> None:
             facts.error(buffer, message)
         if buffer.steps is not None:
             _check_steps(facts, buffer, buffer.steps)
+    for layer in program.layers:
+        if layer.correction is not None:
+            _check_correction(facts, layer, layer.correction)
     _check_tensors(facts)
     for name, constant in program.constants.items():
         for message in _constant_problems(constant, name):
@@ -95,6 +98,16 @@ def _check_steps(facts: Facts, b: Buffer, name: str) -> None:
         facts.error(b, f"steps are {b.vector} integers, one per channel, {name!r} is {what}")
     elif known.low < 1:
         facts.error(b, f"steps are positive, {name!r} holds {known.low}")
+
+
+def _check_correction(facts: Facts, layer: Layer, name: str) -> None:
+    """A correction is a vector of integers."""
+    known = facts.constant(name)
+    if known is None:
+        facts.missing_constant(layer, name)
+    elif known.low is None or len(known.shape) != 1:
+        what = f"{known.dtype}{list(known.shape)}"
+        facts.error(layer, f"a correction is integers, one per channel, {name!r} is {what}")
 
 
 def _raw_problems(b: Buffer) -> Iterator[str]:

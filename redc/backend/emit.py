@@ -127,7 +127,7 @@ class _Emitter:
     # ------------------------------------------------------------ layers
 
     def _layer(self, op: Op) -> Layer:
-        mapping = None
+        mapping = correction = None
         if isinstance(op, HostOp):
             return self._host(op)
         if isinstance(op, ReshapeOp):
@@ -140,7 +140,9 @@ class _Emitter:
         else:
             assert op.schedule is not None
             body, mapping = self._crossbar(op, op.schedule), op.schedule.mapping
-        return Layer(op.name, body, op.op, mapping, op.nodes, op.output)
+            if op.correction is not None and op.correction.any():
+                correction = self._constant(f"{self.names[op.name]}.correction", op.correction).name
+        return Layer(op.name, body, op.op, mapping, op.nodes, op.output, correction=correction)
 
     def _host(self, op: HostOp) -> Layer:
         """One `host`; its layer is judged by its first tensor of floats."""

@@ -175,6 +175,7 @@ class CrossbarOp:
     weight_codes: Array | None = None  # int, as `weight`
     weight_bits: int | None = None
     bias_codes: npt.NDArray[np.int64] | None = None
+    correction: npt.NDArray[np.int64] | None = None  # what of `bias_codes` is not `bias`
     requantise: Requantise | None = None
     pixels: tuple[KernelPixel, ...] | None = None
     schedule: Schedule | None = None

@@ -23,7 +23,7 @@ from isa.program import Buffer
 from redc.oracle.given import Given, kind, read_codes
 from redc.oracle.multiply import Window, convolve, deconvolve
 from redc.oracle.network import Chain, Network, OracleError, attributes, describe
-from redc.oracle.weights import Quantised, fold, quantise
+from redc.oracle.weights import Quantised, corrected, fold, quantise
 from redc.oracle.window import conv_transpose_window, conv_window
 
 Array = npt.NDArray[Any]
@@ -41,7 +41,8 @@ class LayerText:
     `tensor` is the ONNX tensor it makes, `held` the one whose values it drives, perhaps in
     another shape; `source` and `result` are the buffers it drives from and stores codes to,
     `weight_bits` the bits of its weights.  `source_steps` and `result_steps` are the whole numbers
-    that the buffers declare to multiply their scale by, one per channel or one for all.
+    that the buffers declare to multiply their scale by, one per channel or one for all; `correction`
+    are those that the layer declares to be in its bias.
     """
 
     tensor: str
@@ -51,6 +52,7 @@ class LayerText:
     weight_bits: int
     source_steps: Int64 = field(default_factory=lambda: np.ones(1, np.int64))
     result_steps: Int64 = field(default_factory=lambda: np.ones(1, np.int64))
+    correction: Int64 | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -83,7 +85,12 @@ class Oracle:
         _check_codes(read_codes(self.network, chain.operator), layer.source)
         _check_codes(chain.given, layer.result)
         scale_x, scale_y = _scale(layer.source), _scale(layer.result)
-        weights = quantise(fold(self.network, chain), layer.weight_bits, scale_x, layer.source_steps)
+        folded = fold(self.network, chain)
+        weights = quantise(folded, layer.weight_bits, scale_x, layer.source_steps)
+        if layer.correction is not None:
+            zero, kind_x = layer.source.zero, layer.source.type
+            reach = max(kind_x.high - zero, zero - kind_x.low)
+            weights = corrected(folded, weights, layer.correction, layer.source_steps, reach)
         x = np.moveaxis(codes.astype(np.int64), -1, layer.source.axis) - layer.source.zero
         if x.size != math.prod(shape):
             raise OracleError(

@@ -9,7 +9,8 @@ of the specification, for the compiler must arrive at the same integers:
     scale       s_w[m] = float32(max |W'[m]| / (2^(bits-1) - 1)), float32(2^-16) for a zero channel,
                 and no less than |b'[m]| / (s_x * 2^(bits+22)) for another
     weights     W_q = clip(rint(W' / s_w[m]), -(2^(bits-1) - 1), 2^(bits-1) - 1)
-    bias        b_q = rint(b' / (s_x * s_w[m]))
+    bias        b_q = rint(b' / (s_x * s_w[m])) + d[m], where the layer declares a correction d: at most
+                what its rounded weights can make of the codes of its input
 
 Weights that the file holds as integers are those integers, s_w the file's scale (times f, where a
 BatchNormalization follows); a bias whose integers are on the scale s_x * s_w stays those integers.
@@ -17,7 +18,7 @@ BatchNormalization follows); a bias whose integers are on the scale s_x * s_w st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,21 @@ def fold(network: Network, chain: Chain) -> Folded:
     if step is not None and (step <= 0).any():
         raise OracleError(f"{describe(chain.operator)}: what follows turns its integers' signs")
     return Folded(weight, bias, original.codes, step)
+
+
+def corrected(folded: Folded, weights: Quantised, correction: Int64, steps: Int64, reach: int) -> Quantised:
+    """`weights` with a declared `correction` (M,) in the bias.
+
+    Raises OracleError where that is more than the error of `weights` comes to on drives up to `reach`.
+    """
+    groups, depth, width = folded.weight.shape[:3]
+    kernel = (1,) * (folded.weight.ndim - 3)
+    own = np.broadcast_to(steps, groups * depth).reshape(groups, depth, 1, *kernel)
+    error = np.abs(folded.weight * own / weights.scale.reshape(groups, 1, width, *kernel) - weights.weight)
+    most = np.ceil(error.sum(axis=(1, *range(3, error.ndim))).reshape(-1) * reach)
+    if correction.shape != most.shape or (np.abs(correction) > most).any():
+        raise OracleError("the bias correction that it declares is not one that rounded weights can need")
+    return replace(weights, bias=weights.bias + correction)
 
 
 def quantise(folded: Folded, bits: int, input_scale: float, steps: Int64) -> Quantised:

@@ -11,6 +11,7 @@ import numpy as np
 from redc.calibration import Range
 from redc.errors import UserError
 from redc.ir.graph import (
+    F64,
     Codes,
     CrossbarOp,
     Graph,
@@ -56,10 +57,23 @@ class Chooser:
         wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
         self.wide = options.vector_bits or wide
         self._driven = _driven(graph)
-        self._ranges = _ranges(graph, self.given, context, self._stepped())
+        self._stepped = self._may_be_stepped()
+        self._correct = options.bias_correction
+        read = self._read() if self._correct else {}
+        self._ranges = _ranges(graph, self.given, context, {**read, **self._stepped})
         self._wanted: dict[str, Codes] = {}
 
-    def _stepped(self) -> dict[str, int]:
+    def mean(self, tensor: str) -> F64 | None:
+        """Of each channel's values, where a bias correction asks for it and the model has the tensor."""
+        seen = self._ranges.get(tensor) if self._correct else None
+        return seen.channels.mean if seen and seen.channels else None
+
+    def _read(self) -> dict[str, int]:
+        """The tensors that crossbars stream: their channels' axes."""
+        inputs = {op.input for op in self.graph.ops if isinstance(op, CrossbarOp)}
+        return {name: self.graph.tensors[name].axis for name in sorted(inputs)}
+
+    def _may_be_stepped(self) -> dict[str, int]:
         """The tensors that may have steps per channel and that crossbars drive: their channels' axes."""
         tensors = self.graph.tensors
         return {
@@ -133,7 +147,7 @@ class Chooser:
                 hint="give samples with --calibrate FILE.npz",
             )
         seen = self._ranges[tensor]
-        if seen.channels is not None:
+        if seen.channels is not None and tensor in self._stepped:
             readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
             steps = steps_per_channel(seen, readers, bits, self.weight_bits)
             if steps is not None:
@@ -199,9 +213,10 @@ def _saturated(op: Op | None, bits: int) -> Codes | None:
 
 
 def _ranges(
-    graph: Graph, given: Mapping[str, Codes], context: Context, stepped: Mapping[str, int]
+    graph: Graph, given: Mapping[str, Codes], context: Context, channelled: Mapping[str, int]
 ) -> dict[str, Range]:
-    """What was observed of every tensor that codes are chosen for.
+    """What was observed of every tensor that codes are chosen for, and of those in `channelled` (with
+    their channels' axes).
 
     A tensor that the model does not have, for a node became several operators, takes the range
     of its reshaped copy.
@@ -210,12 +225,12 @@ def _ranges(
     made = [name for op in own for name in op.outputs]
     copies = {op.input: op.output for op in graph.ops if isinstance(op, ReshapeOp)}
     stencils = [op.output for op in graph.ops if isinstance(op, StencilOp) and op.output in copies]
-    wanted = (*graph.inputs, *made, *(copies[name] for name in stencils))
+    wanted = dict.fromkeys((*graph.inputs, *made, *(copies[name] for name in stencils), *channelled))
     unknown = tuple(name for name in wanted if name not in given and not graph.tensors[name].raw)
-    ranges = dict(context.observe(unknown, stepped)) if unknown else {}
+    ranges = dict(context.observe(unknown, channelled)) if unknown else {}
     for name in stencils:
         if name not in ranges and copies[name] in ranges:
-            ranges[name] = ranges[copies[name]]
+            ranges[name] = replace(ranges[copies[name]], channels=None)  # it has other ones
     return {name: replace(seen, method=context.options.calibration) for name, seen in ranges.items()}
 
 

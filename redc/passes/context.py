@@ -34,6 +34,7 @@ class Options:
     minimise: Minimise = "cycles"
     calibration: Method = "mse"
     vector_bits: int | None = None
+    bias_correction: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from redc.ir.graph import (
 )
 from redc.passes.codes import Chooser, saturates
 from redc.passes.context import Context, Options
+from redc.passes.correct import mean_drives, mean_error
 from redc.passes.stencil_codes import stencil_codes
 from redc.passes.tables import SATURATING, build_table, finer, tabulate
 
@@ -83,7 +84,8 @@ def quantise(graph: Graph, context: Context) -> Graph:
         else:
             codes[op.output] = chooser.made(op.output)
             if isinstance(op, CrossbarOp):
-                ops.append(_crossbar(op, codes, chooser.weight_bits))
+                drives = _drives(op, chooser.mean(op.input), graph, codes[op.input])
+                ops.append(_crossbar(op, codes, chooser.weight_bits, drives))
             else:
                 ops.append(_vector(op, codes))
     tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
@@ -114,7 +116,17 @@ def _check_bits(graph: Graph, options: Options) -> None:
             )
 
 
-def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> CrossbarOp:
+def _drives(op: CrossbarOp, mean: F64 | None, graph: Graph, codes: Codes) -> F64 | None:
+    """What each kernel pixel meets on average, where the channels' `mean` is known."""
+    if mean is None:
+        return None
+    x, y = (graph.tensors[name].buffer_shape for name in (op.input, op.output))
+    batch = len(x) - 1 - len(op.kernel)
+    return mean_drives(op, mean, codes, x[batch:-1], y[batch:-1])
+
+
+def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int, drives: F64 | None = None) -> CrossbarOp:
+    """Weights and bias on their scales; with `drives` the bias makes up for the weights' mean error."""
     if op.given is not None:
         return _given(op, op.given, codes)
     top = (1 << (bits - 1)) - 1
@@ -131,11 +143,15 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int) -> Crossbar
     )  # (C, M / groups)
     quantised = np.clip(np.rint(real / per_weight), -top, top)
     step = codes[op.input].scale * scale.astype(np.float64)
+    correction = np.zeros(op.out_channels, np.int64)
+    if drives is not None:
+        correction = mean_error(real / per_weight - quantised, drives, op.groups)
     return replace(
         op,
         weight_codes=quantised.astype(np.int8 if bits <= 8 else np.int16),
         weight_bits=bits,
-        bias_codes=_bias_codes(op, op.bias, step),
+        bias_codes=_bias_codes(op, op.bias, step) + correction,
+        correction=correction,
         requantise=_requantise(op.activation, step, codes[op.output]),
     )
 

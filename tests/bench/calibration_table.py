@@ -7,9 +7,8 @@ test; a name of the zoo alone is calibrated on 64 samples of default_rng(0) and 
 default_rng(1..3) (or as many as its batch).  Prints the table of docs/quantisation.md: SQNR in dB
 against onnxruntime's float model, the worst output's, the median over test sets.  onnxruntime's
 column is the better of U8/S8 and S8/S8, QDQ, per channel, after its own pre-processing; what it cannot
-quantise per channel (ConvTranspose of several groups) it keeps in float.  `--bias`
-adds a column in which each layer's bias is corrected by its mean error on the calibration samples
-(measured here only).
+quantise per channel (ConvTranspose of several groups) it keeps in float.  `--bias` adds a column with
+the default method and `--bias-correction`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,17 +30,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 import models
 import runtime
 from redc.calibration import METHODS
-from redc.compiler import Compiled, compile_with
+from redc.compiler import compile_with
 from redc.frontend import load_model
-from redc.ir.graph import CrossbarOp
-from redc.oracle import Network, run_model
+from redc.oracle import Network
 from redc.passes import Options
-from redc.passes.allocate import unique_words
 
 Feeds = Mapping[str, np.ndarray]
 PER_CHANNEL_OPSET = 13
-LARGEST_CORRECTED = 16
-"""Crossbar layers of a network whose biases are corrected one after the other."""
 
 
 def decibels(wanted: Feeds, got: Feeds) -> float:
@@ -110,29 +104,6 @@ def session(model: onnx.ModelProto):
     return lambda feeds: dict(zip(names, ready.run(names, dict(feeds)), strict=True))
 
 
-def corrected(compiled: Compiled, model: onnx.ModelProto, feeds: Feeds) -> Compiled:
-    """Every layer's bias less its mean error per channel, in the order of the layers."""
-    graph, program = compiled.graph, compiled.program
-    words = unique_words(op.name for op in graph.ops)
-    made = {name: node for node in model.graph.node for name in node.output}
-    layers = [op for op in graph.ops if isinstance(op, CrossbarOp)]
-    before = {op.output: made[op.output].input[0] if op.activation else op.output for op in layers}
-    values = run_model(model, model.graph, feeds, list(before.values()))
-    for op in layers:
-        tensor, word = graph.tensors[op.output], f"{words[op.name]}.bias"
-        if word not in program.data or op.requantise is None or op.requantise.table is not None:
-            continue
-        assert tensor.codes is not None
-        assert tensor.buffer is not None
-        step = op.requantise.scale.astype(np.float64) * tensor.codes.scale
-        sums = runtime.load(program, observe=True).run(feeds).accumulators[tensor.buffer]
-        wanted = np.moveaxis(values[before[op.output]], tensor.axis, -1) / step
-        error = (sums - wanted.reshape(sums.shape)).reshape(-1, sums.shape[-1]).mean(axis=0)
-        bias = program.data[word] - np.rint(error).astype(np.int64)
-        program = replace(program, data={**program.data, word: bias.astype(np.int32)})
-    return replace(compiled, program=program)
-
-
 def row(name: str, io: str | None, bits: int, bias: bool) -> str:
     model = load_model(name)
     if io is None:
@@ -150,18 +121,11 @@ def row(name: str, io: str | None, bits: int, bias: bool) -> str:
     shapes = {n: v.shape for n, v in tests[0].items()}
     reference = session(model)
     cells = []
-    for method in METHODS:
-        options = Options(weight_bits=bits, input_bits=bits, calibration=method)
-        compiled = compile_with(model, options, shapes=shapes, calibrate=samples)
-        loaded = runtime.load(compiled.program)
+    variants = [(method, False) for method in METHODS] + [(METHODS[-1], True)] * bias
+    for method, correct in variants:
+        options = Options(weight_bits=bits, input_bits=bits, calibration=method, bias_correction=correct)
+        loaded = runtime.load(compile_with(model, options, shapes=shapes, calibrate=samples).program)
         cells.append(judge(lambda feeds, p=loaded: p.run(feeds).outputs, reference, tests))
-        if bias and method == METHODS[-1]:
-            few = sum(isinstance(op, CrossbarOp) for op in compiled.graph.ops) <= LARGEST_CORRECTED
-            first = {n: v[: shapes[n][0]] for n, v in samples.items()}
-            better = runtime.load(corrected(compiled, model, first).program) if few else loaded
-            extra = judge(lambda feeds, p=better: p.run(feeds).outputs, reference, tests)
-    if bias:
-        cells.append(extra if few else float("nan"))
     if bits == 8:
         both = [onnxruntimes(model, runs, kind) for kind in (QuantType.QUInt8, QuantType.QInt8)]
         cells.append(max(judge(run, reference, tests) for run in both))
