@@ -165,7 +165,7 @@ def device_of(target: Target, given: str | None = None) -> Device:
         return file.device
     report = Report(None, given)
     if file is None:
-        message = f"no target {target.name!r} of this machine comes with redc: what are its cells like?"
+        message = f"no target with these machine fields comes with redc as {target.name!r}, so its cells are not known"
         report.error(NOWHERE, message, "give one with a [device] table: --target FILE.toml")
     else:
         hint = "docs/fidelity.md says what it holds, `redc targets isaac` shows one"

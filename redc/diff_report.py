@@ -339,12 +339,16 @@ class Report:
         if lines:
             return "\n".join(lines)
         crossbars = [layer for layer in self.layers if layer.kind == "crossbar"]
-        tables = max((layer.code_error or 0 for layer in crossbars), default=0)
-        same = sum(layer.integer_exact is True for layer in crossbars)
+        exact_ones = [layer for layer in crossbars if layer.integer_exact is True]
+        tables = max((layer.code_error or 0 for layer in exact_ones), default=0)
+        same = len(exact_ones)
         exact = f"passed: {same} of {len(crossbars)} crossbar layers integer-exact"
         if same < len(crossbars):
             worst = max(crossbars, key=lambda layer: _share(layer.saturated, layer.conversions) or 0)
-            exact += f", the others lost what their conversions did; most saturated: layer {worst.name!r}"
+            what = "cells and conversions" if self.fidelity == "analog" else "conversions"
+            exact += f", the others are off by what their {what} did"
+            if worst.saturated:
+                exact += f"; most saturated: layer {worst.name!r}"
         return exact + (f" (codes out of tables at most {tables} off the exact function's)" if tables else "")
 
     def _too_far(self) -> list[OutputRow]:

@@ -40,5 +40,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed", metavar="N", type=seed, default=0,
-        help="analog: which of all machines built alike (default: 0)",
+        help="analog: which of all machines built alike; diff draws inputs that nobody gave from N + 1 "
+        "(default: 0)",
     )  # fmt: skip
