@@ -165,7 +165,9 @@ def device_of(target: Target, given: str | None = None) -> Device:
         return file.device
     report = Report(None, given)
     if file is None:
-        message = f"no target with these machine fields comes with redc as {target.name!r}, so its cells are not known"
+        message = (
+            f"no target {target.name!r} with these machine fields comes with redc: its cells are unknown"
+        )
         report.error(NOWHERE, message, "give one with a [device] table: --target FILE.toml")
     else:
         hint = "docs/fidelity.md says what it holds, `redc targets isaac` shows one"
@@ -240,7 +242,11 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
     except ValueError as error:  # TOMLDecodeError is one; so is what an integer of 5,000 digits raises
         place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         span = Span(int(place[1]), int(place[2]), int(place[2]) + 1) if place else START
-        why = str(error).split(" (at ")[0] if place else "a number has too many digits"
+        if not place and "end of document" in str(error):
+            lines = text.splitlines() or [""]
+            span = Span(len(lines), len(lines[-1]) + 1, len(lines[-1]) + 2)
+        known = isinstance(error, tomllib.TOMLDecodeError)
+        why = str(error).split(" (at ")[0] if known else "a number has too many digits"
         report.error(span, f"not TOML: {why}")
     report.raise_if_any()
     places = Places(text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redc.array_map import LayerMap
 from redc.errors import UserError
+from redc.figure_file import write_figure
 from redc.ir.text import coordinate_text
 from redc.mapping.schedule import Line, Placement
 
@@ -49,10 +50,7 @@ def plot(maps: Sequence[LayerMap], path: Path) -> None:
     panels = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     for layer, axes in zip(maps, panels, strict=True):
         _panel(layer, axes)
-    try:
-        figure.savefig(path, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
-    except OSError as error:
-        raise UserError(f"cannot write {str(path)!r}: {error.strerror}", place="--plot") from error
+    write_figure(figure, path)
 
 
 def _grid(layer: LayerMap) -> tuple[int, int]:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isa.costs import COMPONENTS
+from isa.files import check_writable
 from redc.compare_table import large_parts, parts
 from redc.errors import UserError
+from redc.figure_file import write_figure
 from runtime.cost import ATTO, NM2_PER_MM2
 from runtime.cost_report import heading
 
@@ -42,8 +44,7 @@ def check_plot(path: str) -> None:
     """Raise UserError for a picture that cannot be drawn, before anything is compiled."""
     if Path(path).suffix.lower() not in ENDINGS:
         raise UserError(f"{path!r} ends in neither .png nor .svg", place="--plot", hint="out.png")
-    if not Path(path).absolute().parent.is_dir():
-        raise UserError(f"there is no folder {str(Path(path).parent)!r}", place="--plot")
+    check_writable(Path(path))
     try:
         import matplotlib
     except ImportError as error:
@@ -81,8 +82,7 @@ def plot(comparison: Comparison, path: str) -> None:
     names = [heading(name) for name in drawn]
     if drawn:
         figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=8)
-    metadata = {"Date": None} if path.lower().endswith(".svg") else {}
-    figure.savefig(path, dpi=130, metadata=metadata)
+    write_figure(figure, path, dpi=130)
 
 
 def _patch(colour: str) -> Any:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from redc.compare_plot import PALETTE, check_plot
+from redc.figure_file import write_figure
 from redc.montecarlo_report import quantile
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def plot(report: MonteCarlo, path: str) -> None:
     how = "dot: median; bar: 5 to 95 % of the machines; triangle: worst"
     axes.set_title(f"{report.model} on {report.target}, {report.trials} machines\n{how}", fontsize=9)
     axes.legend(frameon=False, fontsize=8, loc="best")
-    metadata = {"Date": None} if path.lower().endswith(".svg") else {}
-    figure.savefig(path, dpi=130, metadata=metadata)
+    write_figure(figure, path, dpi=130)
 
 
 def label(spread: Spread) -> str:

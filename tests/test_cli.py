@@ -279,3 +279,13 @@ def test_check_says_how_many_adc_bits_lose_nothing(
         assert max(found["crossbars"].values()) == found["needed"]
         assert cli.main(["check", "p.red"]) == 0
         assert ("adc is exact" in capsys.readouterr().out) == enough
+
+
+@pytest.mark.parametrize("words", [["compare"], ["map"], ["montecarlo", "--trials", "1"]])
+def test_a_picture_that_cannot_be_written_is_one_error(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    os.mkdir("d.png")
+    found = only_error(capsys, words[0], "net.onnx", *SHAPE, *words[1:], "--plot", "d.png")
+    assert "d.png: error: cannot write this file: it is a folder" in found

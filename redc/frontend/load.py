@@ -76,10 +76,34 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     if not model.functions:
         return model
     try:
-        return inliner.inline_local_functions(model)
+        return model if _expanded(model) > MOST_NODES else inliner.inline_local_functions(model)
     except (RuntimeError, ValueError, EncodeError, onnx.checker.ValidationError):
         # Other operator sets, functions that call themselves, more than 2 GiB.
         return model
+
+
+MOST_NODES = 1 << 20
+"""Functions that make more nodes than this of a model are left to the host."""
+
+
+def _expanded(model: onnx.ModelProto) -> int:
+    """About how many nodes the model has once its functions are inlined (subgraphs apart)."""
+    bodies = {(f.domain, f.name): f.node for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], inside: frozenset[tuple[str, str]]) -> int:
+        total = 0
+        for node in nodes:
+            name = (node.domain, node.op_type)
+            if name in inside or name not in bodies:  # one that calls itself is refused elsewhere
+                total += 1
+                continue
+            if name not in sizes:
+                sizes[name] = size(bodies[name], inside | {name})
+            total += sizes[name]
+        return total
+
+    return size(model.graph.node, frozenset())
 
 
 def _of_shelf(shelf: Any) -> Resolve:

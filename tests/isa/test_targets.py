@@ -150,3 +150,13 @@ def test_hostile_target_files_are_refused(content: bytes, tmp_path: Path) -> Non
 def test_a_target_that_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(isa.ProgramError, match="cannot read this target"):
         isa.load_target(str(tmp_path / "none.toml"))
+
+
+def test_a_file_that_ends_too_early_is_named_at_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\n[device')
+    with pytest.raises(isa.ProgramError) as caught:
+        isa.load_target(str(path))
+    (found,) = caught.value.diagnostics
+    assert (found.span.line, found.span.column) == (2, 8)
+    assert "Expected ']'" in found.message

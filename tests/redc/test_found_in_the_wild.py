@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 import redc
 from redc.diff import Closeness
 from redc.errors import UserError
+from redc.frontend import load_model
 from tests.redc.test_hosts import W3, X, compared, hosts, imported, parse, weight
 
 
@@ -150,3 +151,21 @@ def test_a_channel_that_training_has_removed_gives_way_to_its_bias(size: float) 
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
     assert compared(model, {"x": X}).outputs[0].sqnr_db > 30
     assert compared(model, {"x": X}, weight_bits=16, input_bits=16).outputs[0].sqnr_db > 75
+
+
+def test_functions_that_double_thirty_times_are_not_written_out() -> None:
+    model = parse("(float[1, 3] x) => (float[1, 3] y)", "y = Relu(x)")
+    nodes = [helper.make_node("Relu", ["a"], ["b"])]
+    opset = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
+    for depth in range(30):
+        model.functions.append(helper.make_function("mine", f"f{depth}", ["a"], ["b"], nodes, opset))
+        call = f"f{depth}"
+        nodes = [
+            helper.make_node(call, ["a"], ["c"], domain="mine"),
+            helper.make_node(call, ["c"], ["b"], domain="mine"),
+        ]
+    model.opset_import.append(opset[1])
+    model.graph.node[0].CopyFrom(helper.make_node("f29", ["x"], ["y"], domain="mine"))
+    assert load_model(model).functions
+    model.graph.node[0].op_type = "f3"
+    assert len(load_model(model).graph.node) == 8
