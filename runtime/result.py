@@ -70,7 +70,7 @@ class Loaded:
         self._memory = Memory.of(program, observe=observe)
         level, sample = check_fidelity(fidelity), None
         if level == "analog":
-            sample = Sample(device or device_of(program.target), seed)
+            sample = Sample(device or device_of(program.target), int(seed))
         self._engine = make_engine(program, engine, observe, trace, level, sample)
 
     def run(self, inputs: Mapping[str, Any], *, buffers: bool = True) -> Result:
