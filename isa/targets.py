@@ -165,9 +165,7 @@ def device_of(target: Target, given: str | None = None) -> Device:
         return file.device
     report = Report(None, given)
     if file is None:
-        message = (
-            f"no target {target.name!r} with these machine fields comes with redc: its cells are unknown"
-        )
+        message = f"no target {target.name!r} of this machine comes with redc: what are its cells like?"
         report.error(NOWHERE, message, "give one with a [device] table: --target FILE.toml")
     else:
         hint = "docs/fidelity.md says what it holds, `redc targets isaac` shows one"
