@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 from isa.diagnostics import Report, did_you_mean, one_of
 from isa.program import IntType, Span, parse_type
-from isa.syntax import Directive, Item, Reading, split_operand
+from isa.statements import Directive, Item
+from isa.syntax import Reading, split_operand
 
 
 class BadDirective(Exception):

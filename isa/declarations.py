@@ -7,98 +7,24 @@ A declaration is a function under `@directive`: its docstring is the manual's te
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
-from isa.cursor import BadDirective, Cursor
+from isa.cursor import Cursor
 from isa.diagnostics import did_you_mean
+from isa.directives import (
+    DIRECTIVES,
+    DataFile,
+    Declaration,
+    Version,
+    directive,
+    directive_word,
+    read_directive,
+)
 from isa.literals import number_text, quote, shape_text
-from isa.program import RAW_TYPES, Buffer, Constant, Crossbar, Layer, Span, Target, raw_buffer
-from isa.syntax import Directive, Reading
+from isa.program import RAW_TYPES, Buffer, Constant, Crossbar, Layer, Target, raw_buffer
 
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """`.isa`."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """`.data`: the file beside the program that holds its arrays."""
-
-    name: str
-    digest: str | None
-    span: Span
-
-
-Declaration = Version | Target | DataFile | Buffer | Constant | Crossbar | Layer
-
-
-@dataclass(frozen=True, slots=True)
-class DirectiveSpec:
-    """One row of the table.  `write` gives the text after the directive's word."""
-
-    word: str
-    syntax: str
-    example: str
-    doc: str
-    read: Callable[[Cursor], Declaration]
-    write: Callable[[Any], str]
-    once: bool
-
-
-DIRECTIVES: dict[str, DirectiveSpec] = {}
-"""Word -> declaration, in the order in which a program is printed."""
-
-
-def directive(
-    *words: str, syntax: str, example: str, write: Callable[[Any], str], once: bool = False
-) -> Callable[[Callable[[Cursor], Declaration]], Callable[[Cursor], Declaration]]:
-    """Declare the decorated function as what reads these directives."""
-
-    def declare(read: Callable[[Cursor], Declaration]) -> Callable[[Cursor], Declaration]:
-        for word in words:
-            doc = (read.__doc__ or "").strip()
-            DIRECTIVES[word] = DirectiveSpec(word, syntax, example, doc, read, write, once)
-        return read
-
-    return declare
-
-
-def read_directive(line: Directive, reading: Reading) -> Declaration | None:
-    """What a directive declares; None after an error, which is reported."""
-    spec = DIRECTIVES.get(line.word)
-    if spec is None:
-        span = Span(line.span.line, line.span.column, line.span.column + len(line.word))
-        reading.report.error(span, f"unknown directive {line.word[:40]}", did_you_mean(line.word, DIRECTIVES))
-        return None
-    cursor = Cursor(line, spec.syntax, reading)
-    try:
-        found = spec.read(cursor)
-        cursor.end()
-    except BadDirective:
-        return None
-    return found
-
-
-def directive_word(declaration: Declaration) -> str:
-    """The word that declares it."""
-    if isinstance(declaration, Buffer):
-        return f".{declaration.kind}"
-    return _WORDS[type(declaration)]
-
-
-_WORDS: dict[type, str] = {
-    Version: ".isa",
-    Target: ".target",
-    DataFile: ".data",
-    Constant: ".const",
-    Crossbar: ".xbar",
-    Layer: ".layer",
-}
-
+__all__ = ["DIRECTIVES", "DataFile", "Declaration", "Version", "directive_word", "read_directive"]
 
 # ---------------------------------------------------------------- printing
 
@@ -133,6 +59,8 @@ def _write_buffer(b: Buffer) -> str:
         text += f" steps {quote(b.steps)}"
     if b.scale is not None or b.zero:
         text += f" zero {b.zero}"
+    if b.holds is not None:
+        text += f" holds {quote(b.holds)}"
     if b.tensor is not None:
         text += f" onnx {quote(b.tensor)} {b.onnx_type}{shape_text(b.onnx_shape)}"
         text += "" if b.raw else f" axis {b.axis}"
@@ -240,7 +168,7 @@ def read_data(c: Cursor) -> DataFile:
     ".buffer",
     ".output",
     syntax='%name type[shape] [scale number] [steps "constant"] [zero code] '
-    '[onnx "tensor" type[shape] [axis number]]',
+    '[holds "constant"] [onnx "tensor" type[shape] [axis number]]',
     example='.buffer %b1 u8[8, 4, 4, 512] scale 0.01 zero 0 onnx "relu0" f32[8, 512, 4, 4] axis 1',
     write=_write_buffer,
 )
@@ -255,6 +183,10 @@ def read_buffer(c: Cursor) -> Buffer:
     `steps` names an integer constant with one positive number for each value of the vector: there
     a real value is scale * steps[c] * (code - zero). Only a `.buffer` that no `host` or `reshape`
     touches may have it. It decides nothing: instructions see codes.
+
+    `holds` names an integer constant of the buffer's shape: its codes are there from the start, and
+    nothing writes them. Only a `.buffer` with a scale may have it:
+    `.buffer %k i4[4, 2] scale 0.5 zero 1 holds "k"`.
 
     `raw` in place of the type: the buffer holds the tensor as it is, in its own type (f16, f32,
     f64, i8 to i64, u8 to u64, bool) and shape, without scale, zero and axis; only `host` may
@@ -293,13 +225,14 @@ def read_buffer(c: Cursor) -> Buffer:
             "scale": scale,
             "steps": lambda: c.string("a constant"),
             "zero": lambda: c.integer("a code"),
+            "holds": lambda: c.string("a constant"),
             "onnx": onnx,
         }
     )
     tensor, onnx_type, onnx_shape, axis = found.get("onnx", (None, "f32", (), 0))
     return Buffer(
         name, kind, type_, shape, found.get("scale"), found.get("zero", 0),
-        tensor, onnx_type, onnx_shape, axis, span=c.span, steps=found.get("steps"),
+        tensor, onnx_type, onnx_shape, axis, span=c.span, steps=found.get("steps"), holds=found.get("holds"),
     )  # fmt: skip
 
 

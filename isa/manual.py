@@ -84,7 +84,7 @@ RULES = """\
 
 **Memory.**
 
-* Inputs are not written. What is read was written before, in the order of the text. Every output is written. What was never written holds the zero of its buffer.
+* Inputs, and buffers that hold a constant, are not written. The constant is integers of the buffer's shape that fit its type. What is read was written before, in the order of the text. Every output is written. What was never written holds the zero of its buffer.
 * `accum` goes to a buffer without a scale, after a `clear`.
 * Only `host` touches raw buffers; the other buffers that it touches have a scale and a tensor. Its part is a vector of u8, and it writes something.
 * An address has one expression for each axis but the last, and perhaps a part behind them that is not empty and inside the vector. Without `?` it stays inside for every iteration and has no divisor.

@@ -34,7 +34,8 @@ from isa.program import (
     Span,
     Target,
 )
-from isa.syntax import Directive, LoopEnd, LoopHead, Reading, Statement, read_statements
+from isa.statements import Directive, LoopEnd, LoopHead, Statement
+from isa.syntax import Reading, read_statements
 
 MAX_CHARACTERS = 64 << 20
 """Longer texts are refused.  A network of 100,000 layers takes some 50 million."""

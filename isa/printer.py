@@ -32,7 +32,8 @@ from isa.program import (
     Program,
     Register,
 )
-from isa.syntax import Directive, LoopEnd, LoopHead, Reading, Statement, read_statements
+from isa.statements import Directive, LoopEnd, LoopHead, Statement
+from isa.syntax import Reading, read_statements
 
 COMMENT_COLUMN = 48
 """Where comments behind code start, if the code leaves room."""

@@ -16,6 +16,38 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from isa.operands import Address, Affine, BufferRef, ConstRef, Matrix, Operand, Register
+from isa.types import RAW_TYPES, IntType, parse_type, smallest_type
+
+__all__ = [
+    "NOWHERE",
+    "RAW_TYPES",
+    "VERSION",
+    "Address",
+    "Affine",
+    "Array",
+    "Buffer",
+    "BufferRef",
+    "ConstRef",
+    "Constant",
+    "Crossbar",
+    "Instruction",
+    "IntType",
+    "Layer",
+    "Loop",
+    "Matrix",
+    "Node",
+    "Operand",
+    "Program",
+    "Register",
+    "Span",
+    "Target",
+    "parse_type",
+    "raw_buffer",
+    "smallest_type",
+    "walk",
+]
+
 VERSION = 1
 """The one `.isa` version this package reads and writes."""
 
@@ -33,131 +65,6 @@ class Span:
 
 NOWHERE = Span(0, 0, 0)
 """The span of a node that a compiler built and no text holds."""
-
-
-@dataclass(frozen=True, slots=True)
-class IntType:
-    """An integer type of 1 to 64 bits, written `u8`, `i12`, ...  Signed types are two's complement."""
-
-    signed: bool
-    bits: int
-
-    @property
-    def low(self) -> int:
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The smallest numpy type that holds every value."""
-        container = next(size for size in (8, 16, 32, 64) if self.bits <= size)
-        return np.dtype(f"{'int' if self.signed else 'uint'}{container}")
-
-    def __str__(self) -> str:
-        return f"{'i' if self.signed else 'u'}{self.bits}"
-
-
-RAW_TYPES: Mapping[str, str] = MappingProxyType(
-    {
-        **{name: f"float{name[1:]}" for name in ("f16", "f32", "f64")},
-        **{f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
-        **{f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
-        "bool": "bool",
-    }
-)
-"""Element types of ONNX tensors that a raw buffer may hold -> their numpy names."""
-
-
-def smallest_type(low: int, high: int) -> IntType:
-    """The narrowest integer type that holds every value of [low, high]."""
-    if low >= 0:
-        return IntType(False, max(1, high.bit_length()))
-    return IntType(True, 1 + max(high.bit_length() if high > 0 else 0, (-low - 1).bit_length()))
-
-
-# ---------------------------------------------------------------- operands
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """`(sum of coefficient * loop variable + constant) / divisor`.
-
-    Where the division leaves a remainder the address names an *inserted zero*: a position
-    between two pixels of a stride-`divisor` grid.  `terms` is sorted by variable name and
-    holds no zero coefficient.
-    """
-
-    terms: tuple[tuple[str, int], ...] = ()
-    constant: int = 0
-    divisor: int = 1
-
-    @staticmethod
-    def of(coefficients: Mapping[str, int], constant: int = 0, divisor: int = 1) -> Affine:
-        terms = tuple(sorted((name, c) for name, c in coefficients.items() if c))
-        return Affine(terms, constant, divisor)
-
-
-@dataclass(frozen=True, slots=True)
-class Register:
-    """A vector register `v7`: a vector of int64 values, its length set by whoever writes it."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """One sub-crossbar `@name[i, j]` and one of its bands, `.band`.
-
-    The band is a row band where the operand is driven, a column band where it is summed.
-    A `fire` names the whole group: no index, band 0.
-    """
-
-    name: str
-    index: tuple[int, ...] = ()
-    band: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """The vector at `%buffer[e0, e1, ...]`: one expression per axis but the last.
-
-    With `?` (`outside` True) the address may leave the buffer, and then reads as zero and
-    writes nowhere.  `part` (first, last) names the values first <= c < last of the vector
-    alone, `%buffer[e0, 16:48]`; None is all of them.
-    """
-
-    buffer: str
-    indices: tuple[Affine, ...]
-    outside: bool = False
-    part: tuple[int, int] | None = None
-
-    def length(self, vector: int) -> int:
-        """Values that the address names, in a buffer whose vectors have `vector`."""
-        return vector if self.part is None else self.part[1] - self.part[0]
-
-    def columns(self, vector: int) -> slice:
-        """Where in the vector they lie."""
-        return slice(0, vector) if self.part is None else slice(*self.part)
-
-
-@dataclass(frozen=True, slots=True)
-class BufferRef:
-    """A whole buffer, `%name`."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConstRef:
-    """A constant, `"name"`: inline (`.const`) or in the data file."""
-
-    name: str
-
-
-Operand = Register | Matrix | Address | BufferRef | ConstRef
 
 
 # ---------------------------------------------------------------- code
@@ -257,6 +164,8 @@ class Buffer:
     it holds, `onnx_shape` that tensor's shape, `axis` the ONNX axis that lies last here; `shape`
     equals `onnx_shape` with `axis` moved to the end.
 
+    A buffer that `holds` a constant of its shape has the values from the start; nothing writes it.
+
     A `raw` buffer holds its tensor as it is, in `onnx_type` and in the order of its own axes,
     for the host alone; its `type` says only how many bits a value has (see `raw_buffer`).
     """
@@ -274,6 +183,7 @@ class Buffer:
     raw: bool = False
     span: Span = field(default=NOWHERE, compare=False)
     steps: str | None = None
+    holds: str | None = None
 
     @property
     def vector(self) -> int:
@@ -382,13 +292,6 @@ class Constant:
     def array(self) -> Array:
         dtype = np.dtype(np.float32) if self.type == "f32" else parse_type(self.type).dtype
         return np.array(self.values, dtype=dtype).reshape(self.shape)
-
-
-def parse_type(text: str) -> IntType:
-    """`u8` -> IntType(False, 8).  Raises ValueError for anything else."""
-    if text[:1] not in ("u", "i") or not text[1:].isdecimal() or not 1 <= int(text[1:]) <= 64:
-        raise ValueError(f"{text!r} is no integer type: u1 to u64 or i1 to i64")
-    return IntType(text[0] == "i", int(text[1:]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from isa.program import (
     Register,
     Span,
 )
+from isa.statements import Directive, Item, LoopEnd, LoopHead, Statement
 from isa.syntax_errors import advice, column_of, explain
 
 if TYPE_CHECKING:
@@ -39,42 +39,6 @@ FEW_DIGITS = 20
 """No integer within 64 bits has more."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoopHead:
-    """`loop variable, first, last`."""
-
-    variable: str
-    first: int
-    last: int
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class LoopEnd:
-    """`end`."""
-
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One token of a directive; `kind` is the terminal of the grammar."""
-
-    kind: str
-    text: str
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Directive:
-    """`.word item ...`, not yet understood."""
-
-    word: str
-    items: tuple[Item, ...]
-    span: Span
-
-
-Statement = Instruction | LoopHead | LoopEnd | Directive
 Part = tuple[int, int]
 Index = tuple[tuple[Affine, ...], Part | None]
 """What stands between brackets: expressions, and the part of the vector behind them."""

@@ -2,8 +2,8 @@
 
 Buffers hold integer codes, channels last, in the smallest numpy type of their declared type;
 raw buffers hold tensors as they are.
-Before a run every buffer but the inputs holds its zero code in every cell, so a program that
-reads a cell it never wrote reads the same on every run and in every engine.
+Before a run every buffer but the inputs, and those that hold constants, has its zero code in every
+cell, so a program that reads a cell it never wrote reads the same on every run and in every engine.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Memory:
         """Allocate.  Raises InputError where the buffers exceed the memory of this machine."""
         watched = observed_buffers(program) if observe else ()
         check_size(program, watched)
-        codes = {b.name: np.full(b.shape, b.zero, b.dtype) for b in program.buffers.values()}
+        codes = {b.name: _initial(program, b) for b in program.buffers.values()}
         accumulators = {name: np.zeros(program.buffers[name].shape, np.int64) for name in watched}
-        written = {b.name: b.zero for b in program.buffers.values() if b.kind != "input"}
+        written = {b.name: b.zero for b in program.buffers.values() if b.kind != "input" and not b.holds}
         return Memory(codes, accumulators, written)
 
     def reset(self) -> None:
@@ -52,6 +52,15 @@ class Memory:
             self.codes[name].fill(zero)
         for array in self.accumulators.values():
             array.fill(0)
+
+
+def _initial(program: Program, buffer: Buffer) -> Array:
+    """What a buffer holds before a run: the zero code, or its constant (not copied where its type allows)."""
+    if buffer.holds is None:
+        return np.full(buffer.shape, buffer.zero, buffer.dtype)
+    held = np.ascontiguousarray(program.constant(buffer.holds), buffer.dtype).view()
+    held.flags.writeable = False
+    return held
 
 
 def buffer_bytes(buffer: Buffer) -> int:

@@ -34,6 +34,8 @@ def check_declarations(facts: Facts) -> None:
             facts.error(buffer, message)
         if buffer.steps is not None:
             _check_steps(facts, buffer, buffer.steps)
+        if buffer.holds is not None:
+            _check_held(facts, buffer, buffer.holds)
     for layer in program.layers:
         if layer.correction is not None:
             _check_correction(facts, layer, layer.correction)
@@ -98,6 +100,21 @@ def _check_steps(facts: Facts, b: Buffer, name: str) -> None:
         facts.error(b, f"steps are {b.vector} integers, one per channel, {name!r} is {what}")
     elif known.low < 1:
         facts.error(b, f"steps are positive, {name!r} holds {known.low}")
+
+
+def _check_held(facts: Facts, b: Buffer, name: str) -> None:
+    """What a buffer holds are codes of its type, in its shape."""
+    if b.kind != "buffer" or b.raw or b.scale is None:
+        facts.error(b, "only a .buffer with a scale holds a constant")
+        return
+    known = facts.constant(name)
+    if known is None:
+        facts.missing_constant(b, name)
+    elif known.low is None or known.high is None or known.shape != b.shape:
+        what = f"{known.dtype}{list(known.shape)}"
+        facts.error(b, f"%{b.name} holds integers of shape {list(b.shape)}, {name!r} is {what}")
+    elif not fits(known.low, known.high, b.type):
+        facts.error(b, f"{name!r} holds {_beyond(known.low, known.high, b.type)}, no {b.type}")
 
 
 def _check_correction(facts: Facts, layer: Layer, name: str) -> None:

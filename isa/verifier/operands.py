@@ -34,7 +34,7 @@ class Operands:
         self.buffers = facts.program.buffers
         self.crossbars = facts.program.crossbars
         self.loops: dict[str, Interval] = {}
-        self.written = {b.name for b in self.buffers.values() if b.kind == "input"}
+        self.written = {b.name for b in self.buffers.values() if b.kind == "input" or b.holds}
         self.doubtful = False
         self.said: set[str] = set()
 
@@ -88,6 +88,8 @@ class Operands:
     def note_write(self, node: Instruction, buffer: Buffer, operand: Operand) -> None:
         if buffer.kind == "input":
             self.fail(node, f"%{buffer.name} is an input; it is not written", operand)
+        if buffer.holds is not None:
+            self.fail(node, f"%{buffer.name} holds a constant; it is not written", operand)
         self.written.add(buffer.name)
 
     def crossbar(self, node: Instruction, matrix: Matrix, bands: str | None) -> Crossbar | None:
