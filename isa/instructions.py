@@ -51,6 +51,9 @@ __all__ = [
 F32_EXACT = 1 << 24
 """Every integer of smaller magnitude is exact in float32."""
 
+LARGEST_QUOTIENT = (1 << 62) - 1
+"""What a division by zero gives; two of them still add up within 64 bits."""
+
 # ---------------------------------------------------------------- crossbars
 
 
@@ -132,6 +135,30 @@ def mul(value: Array, factor: Array) -> Array:
     """Multiply by a register or an integer constant, value by value (or by one number)."""
     product: Array = value * factor
     return product
+
+
+@instruction(
+    Param("result", Kind.RESULT),
+    Param("value", Kind.VALUE),
+    Param("divisor", Kind.EITHER),
+    attributes=(Attribute("fraction", "int", 0, 0, 61),),
+    unit=Unit.VECTOR,
+    events=lambda s: {"vector_ops": s.length},
+)
+def div(value: Array, divisor: Array, *, fraction: int) -> Array:
+    """Divide by a register or an integer constant, value by value (or by one number).
+
+    The quotient carries `fraction` bits below the point: it is value * 2^`fraction` / divisor,
+    rounded, halves away from zero. By zero it is 2^62 - 1 with the sign of the value, and 0 by 0
+    is 0.
+    """
+    dividend = np.abs(value) << fraction
+    by = np.abs(divisor)
+    quotient, rest = np.divmod(dividend, np.maximum(by, 1))
+    quotient += rest >= by - rest
+    quotient = np.where(by > 0, quotient, np.where(dividend > 0, LARGEST_QUOTIENT, 0))
+    result: Array = np.where((value < 0) != (divisor < 0), -quotient, quotient)
+    return result
 
 
 @instruction(

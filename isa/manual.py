@@ -107,6 +107,7 @@ EXAMPLES: dict[str, str] = {
     "fire": "fire @k",
     "sum": 'sum v0, @k[1, 1], @k[1, 3], "bias", v3',
     "mul": 'mul v0, v0, "factors"',
+    "div": "div v0, v1, v2, fraction=12",
     "max": 'max v0, v1, v2, "least"',
     "min": 'min v0, v1, "most"',
     "quant": 'quant v0, v0, "scale", zero=10, low=0, high=255, slope=0.1',

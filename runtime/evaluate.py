@@ -23,6 +23,8 @@ from runtime.symbols import Apply, Combine, Expression, Linear, Load
 _SIGNED = (np.int8, np.int16, np.int32, np.int64)
 TABLE_LIMIT = 1 << 16
 """A lookup with at most so many different inputs is tabulated outright."""
+WIDE = ("mul", "div")
+"""Instructions whose meaning needs its values as int64."""
 
 
 class Evaluator(Protocol):
@@ -87,7 +89,7 @@ class _Load:
 def _apply(program: Program, value: Apply, inner: Evaluator, times: int) -> Evaluator:
     constant = program.constant(value.constant)
     spec = INSTRUCTIONS[value.mnemonic]
-    attributes = {a.name: a.default for a in spec.attributes} | dict(value.attributes)
+    attributes = _attributes(value)
     if value.mnemonic != "lookup":
         return _Apply(value.mnemonic, inner, _tiled(constant, times), attributes)
     bounds = _bounds(program, value.argument)
@@ -95,6 +97,11 @@ def _apply(program: Program, value: Apply, inner: Evaluator, times: int) -> Eval
         domain = np.arange(bounds[0], bounds[1] + 1)
         return _Table(inner, spec.meaning(domain, constant.reshape(-1), **attributes), bounds[0])
     return _Apply("lookup", inner, constant.reshape(-1), attributes)
+
+
+def _attributes(value: Apply | Combine) -> dict[str, Any]:
+    """Those that are written, and the defaults of the others."""
+    return {a.name: a.default for a in INSTRUCTIONS[value.mnemonic].attributes} | dict(value.attributes)
 
 
 def _bounds(program: Program, value: Expression) -> tuple[int, int] | None:
@@ -109,7 +116,7 @@ def _bounds(program: Program, value: Expression) -> tuple[int, int] | None:
 
 
 class _Apply:
-    """mul, quant or lookup: the instruction's own meaning, on many vectors."""
+    """mul, div, quant or lookup: the instruction's own meaning, on many vectors."""
 
     def __init__(
         self, mnemonic: str, inner: Evaluator, constant: Array, attributes: Mapping[str, Any]
@@ -119,7 +126,8 @@ class _Apply:
         self.meaning = INSTRUCTIONS[mnemonic].meaning
         self.width = inner.width
         self.cost = inner.cost + self.width * 4
-        if mnemonic == "mul":
+        self.wide = mnemonic in WIDE
+        if self.wide:
             self.constant = constant.astype(np.int64)
 
     def __call__(self, sources: Sources, start: int, stop: int, watch: list[Array] | None) -> Array:
@@ -127,7 +135,7 @@ class _Apply:
         value = self.inner(sources, start, stop, below)
         if self.mnemonic == "quant" and watch is not None:
             watch.append(integers(value))
-        if self.mnemonic == "mul":
+        if self.wide:
             value = integers(value)
         result: Array = self.meaning(value, self.constant, **self.attributes)
         return result
@@ -149,7 +157,7 @@ class _Table:
 
 
 class _Combine:
-    """max, min or mul of several values (and constants): the instruction's own meaning on them."""
+    """max, min, mul or div of several values (and constants): the instruction's own meaning on them."""
 
     def __init__(
         self,
@@ -161,7 +169,8 @@ class _Combine:
     ) -> None:
         first = values[0]
         self.width = length * len(values)
-        self.meaning, self.wide = INSTRUCTIONS[first.mnemonic].meaning, first.mnemonic == "mul"
+        self.meaning, self.wide = INSTRUCTIONS[first.mnemonic].meaning, first.mnemonic in WIDE
+        self.attributes = _attributes(first)
         self.arguments = [
             evaluator(program, iterations, [value.arguments[i] for value in values], length, rounds)
             for i in range(len(first.arguments))
@@ -178,7 +187,7 @@ class _Combine:
         shape = (stop - start, self.width)
         if not terms:
             terms = [np.broadcast_to(self.constants[0], shape)]
-        result: Array = self.meaning(*terms, *self.constants)
+        result: Array = self.meaning(*terms, *self.constants, **self.attributes)
         return result
 
 

@@ -65,7 +65,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """A value instruction of one argument and one constant: mul, quant, lookup."""
+    """A value instruction of one argument and one constant: mul, div, quant, lookup."""
 
     mnemonic: str
     argument: Expression
@@ -75,11 +75,13 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Combine:
-    """A value instruction of arguments and constants whose order does not matter: max, min, mul."""
+    """A value instruction of arguments, in order, and constants whose place does not matter: max, min,
+    mul; of arguments alone: div."""
 
     mnemonic: str
     arguments: tuple[Expression, ...]
     constants: tuple[str, ...]
+    attributes: tuple[tuple[str, int | float], ...]
 
 
 Expression = Linear | Load | Apply | Combine
@@ -242,13 +244,15 @@ def _execute(
             registers[result.number] = Load(source)
         case "store" | "accum", (Address() as target, Register() as value):
             stores.append(Store(target, registers[value.number], node.mnemonic == "accum"))
-        case "max" | "min" | "mul", (Register() as result, *terms) if (
-            node.mnemonic != "mul" or not isinstance(terms[-1], ConstRef)
-        ):
+        case "max" | "min" | "mul" | "div", (Register() as result, *terms) if node.mnemonic in (
+            "max",
+            "min",
+        ) or not isinstance(terms[-1], ConstRef):
             registers[result.number] = Combine(
                 node.mnemonic,
                 tuple(registers[term.number] for term in terms if isinstance(term, Register)),
                 tuple(term.name for term in terms if isinstance(term, ConstRef)),
+                node.attributes,
             )
         case mnemonic, (Register() as result, Register() as value, ConstRef() as constant):
             registers[result.number] = Apply(
@@ -328,7 +332,8 @@ def shape_of(value: Expression) -> object:
     if isinstance(value, Apply):
         return (value.mnemonic, shape_of(value.argument), value.constant, value.attributes)
     if isinstance(value, Combine):
-        return (value.mnemonic, tuple(map(shape_of, value.arguments)), value.constants)
+        arguments = tuple(map(shape_of, value.arguments))
+        return (value.mnemonic, arguments, value.constants, value.attributes)
     pieces = sorted(Counter(_seat(p) for p in value.pieces).items(), key=repr)
     return (tuple(pieces), tuple(map(shape_of, value.others)), value.constants)
 

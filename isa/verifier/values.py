@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from isa.analysis import Interval
+from isa.instructions import LARGEST_QUOTIENT
 from isa.program import Array
 from isa.verifier.facts import INT64, fits
 
@@ -41,6 +42,20 @@ def mul_interval(values: list[Interval], constants: list[Array], attributes: Att
     one, other = _terms(values, constants)
     corners = [value * factor for value in one for factor in other]
     return _in_register(min(corners), max(corners), "this product")
+
+
+def div_interval(values: list[Interval], constants: list[Array], attributes: Attributes) -> Interval:
+    """The largest dividend by the smallest divisor, on either side that the signs allow."""
+    (low, high), (first, last) = _terms(values, constants)
+    largest = max(abs(low), abs(high)) << int(attributes["fraction"])
+    if largest > LARGEST_QUOTIENT:
+        raise Unsafe(f"the value times 2^fraction may reach {largest}, beyond 2^62 - 1")
+    _in_register(-first, -last, "the divisor's magnitude")
+    smallest = max(first, -last, 1)
+    top = LARGEST_QUOTIENT if first <= 0 <= last else (2 * largest + smallest) // (2 * smallest)
+    never_negative = (low >= 0 and first >= 0) or (high <= 0 and last < 0)
+    never_positive = (low >= 0 and last < 0) or (high <= 0 and first >= 0)
+    return (0 if never_negative else -top), (0 if never_positive else top)
 
 
 def max_interval(values: list[Interval], constants: list[Array], attributes: Attributes) -> Interval:
@@ -103,6 +118,7 @@ def _in_register(low: int, high: int, what: str) -> Interval:
 RULES: dict[str, Rule] = {
     "sum": sum_interval,
     "mul": mul_interval,
+    "div": div_interval,
     "max": max_interval,
     "min": min_interval,
     "quant": quant_interval,

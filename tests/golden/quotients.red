@@ -13,7 +13,7 @@
 ; One step of these is 0.5 / 1.0 / 4 = 0.125, as that of %y, whose codes end at -128 and 127.
 ;
 ; Counts, for each of four rounds: loads of 2 values of 5, 4 and 5 bits (28), a store of 2 values of
-; 8 bits (16), 2 sums, 2 vector operations each of div and quant; 6 instructions, 7 with the store.
+; 8 bits (16), 2 sums, 2 vector operations each of div and quant; 7 instructions.
 ;
 ; Cycles, a layer without a fire is one window: max(read 112/10, adder 8/1, vector 16/2,
 ; write 64/22) = 12.
@@ -34,6 +34,6 @@ loop q, 0, 4
   sum v0, v0, v1
   load v1, %d[q]
   div v0, v0, v1, fraction=2
-  quant v0, v0, "one", high=127, low=-128
+  quant v0, v0, "one", low=-128, high=127
   store %y[q], v0
 end

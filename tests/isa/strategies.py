@@ -125,8 +125,19 @@ def buffers(draw: st.DrawFn, name: str) -> Buffer:
     scale = draw(st.none() | floats)
     onnx = draw(st.none() | st.tuples(strings, shapes, small))
     tensor, onnx_shape, axis = onnx or (None, (), 0)
+    held = draw(st.none() | strings)
     return Buffer(
-        name, kind, draw(int_types), draw(shapes), scale, draw(int64), tensor, "f32", onnx_shape, axis
+        name,
+        kind,
+        draw(int_types),
+        draw(shapes),
+        scale,
+        draw(int64),
+        tensor,
+        "f32",
+        onnx_shape,
+        axis,
+        holds=held,
     )
 
 

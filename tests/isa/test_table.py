@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import isa
-from isa.instructions import EVENTS, INSTRUCTIONS, Kind, Sizes, Spec
+from isa.instructions import EVENTS, INSTRUCTIONS, LARGEST_QUOTIENT, Kind, Sizes, Spec
 from isa.printer import instruction_text
 from isa.program import Array, Instruction
 from isa.verifier.code import CHECKS
@@ -79,6 +82,7 @@ def test_bounds_of_values_hold_for_the_meaning_of_the_instruction(data: st.DataO
         constant = np.random.default_rng(seed).integers(-900, 900, size=length)
     every: dict[str, dict[str, int | float]] = {
         "quant": {"zero": 3, "low": -9, "high": 90, "slope": data.draw(st.floats(0, 2, width=32))},
+        "div": {"fraction": data.draw(st.integers(0, 20))},
         "lookup": {"low": -500, "shift": data.draw(st.integers(0, 3)), "fraction": 2},
     }
     attributes = every.get(spec.mnemonic, {})
@@ -86,6 +90,21 @@ def test_bounds_of_values_hold_for_the_meaning_of_the_instruction(data: st.DataO
     result = spec.meaning(np.array(values), constant, **attributes)
     assert low <= result.min()
     assert result.max() <= high
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(-(2**30), 2**30), st.integers(-(2**40), 2**40) | st.integers(-9, 9), st.integers(0, 31))
+def test_a_quotient_is_rounded_with_halves_away_from_zero(value: int, divisor: int, fraction: int) -> None:
+    result = INSTRUCTIONS["div"].meaning(np.array([value]), np.array([divisor]), fraction=fraction)
+    if divisor == 0:
+        wanted = LARGEST_QUOTIENT * ((value > 0) - (value < 0))
+    else:
+        exact = Fraction(value << fraction, divisor)
+        wanted = math.floor(abs(exact) + Fraction(1, 2)) * (1 if exact >= 0 else -1)
+    assert result.dtype == np.int64
+    assert result.tolist() == [wanted]
+    low, high = RULES["div"]([(value, value), (divisor, divisor)], [], {"fraction": fraction})
+    assert low <= wanted <= high
 
 
 def test_an_unknown_instruction_is_no_error_of_the_parser() -> None:

@@ -63,6 +63,8 @@ class Case:
     also: tuple[tuple[str, str], ...] = ()
 
 
+HELD = ('.const "b"', '.const "h" i8[2, 6] = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1, -2\n.const "b"')
+
 CASES = [
     # ------------------------------------------------ the table
     Case("unknown mnemonic", "fire @k", "frie @k", "unknown instruction frie", "frie"),
@@ -157,6 +159,15 @@ CASES = [
     Case("steps of an output", "%y i8[2, 6, 1] scale 0.25", '%y i8[2, 6, 1] scale 0.25 steps "b"', "only a .buffer with a scale has steps", ".output %y"),
     Case("steps of another length", "%f i8[2, 6] scale 0.25", '%f i8[2, 6] scale 0.25 steps "b"', "steps are 6 integers, one per channel, 'b' is int8[1]", ".buffer %f"),
     Case("steps that are not there", "%f i8[2, 6] scale 0.25", '%f i8[2, 6] scale 0.25 steps "none"', "no constant is named 'none'", ".buffer %f"),
+    # ------------------------------------------------ constants in buffers
+    Case("a stored constant", "%f i8[2, 6] scale 0.25 zero 0", '%f i8[2, 6] scale 0.25 zero 0 holds "h"', "%f holds a constant; it is not written", "%f, %y", (HELD,)),
+    Case("a constant for an output", "%y i8[2, 6, 1] scale 0.25 zero 0", '%y i8[2, 6, 1] scale 0.25 zero 0 holds "b"', "only a .buffer with a scale holds a constant", ".output %y"),
+    Case("a constant without a scale", "%a i32[2, 6, 1]", '%a i32[2, 6, 1] holds "b"', "only a .buffer with a scale holds a constant", ".buffer %a"),
+    Case("a constant of another shape", "%f i8[2, 6] scale 0.25 zero 0", '%f i8[2, 6] scale 0.25 zero 0 holds "b"', "%f holds integers of shape [2, 6], 'b' is int8[1]", ".buffer %f"),
+    Case("a constant that does not fit", "%f i8[2, 6] scale 0.25 zero 0", '%f i4[2, 6] scale 0.25 zero 0 holds "h"', "'h' holds 9, no i4", ".buffer %f", (HELD,)),
+    Case("a constant that is not there", "%f i8[2, 6] scale 0.25 zero 0", '%f i8[2, 6] scale 0.25 zero 0 holds "none"', "no constant is named 'none'", ".buffer %f"),
+    # ------------------------------------------------ division
+    Case("a large dividend", "quant v2, v0", "div v4, v0, v0, fraction=61\n    quant v2, v0", "beyond 2^62 - 1", "div"),
     Case("reshape into itself", "reshape %f, %y", "reshape %y, %y", "a buffer is not reshaped into itself", "reshape"),
     # ------------------------------------------------ loops
     Case("loop that never runs", "loop q, 0, 3", "loop q, 3, 3", "this loop never runs: 3 is not below 3"),

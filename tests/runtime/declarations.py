@@ -84,6 +84,19 @@ class Declarations:
         self.buffers[name] = buffer
         return buffer
 
+    def make_held(self, vector: int) -> Buffer:
+        """A buffer that holds a constant, inline or in the data file."""
+        buffer = self.make_buffer("buffer", vector)
+        name, kind = f"h{len(self.buffers)}", buffer.type
+        values = self.rng.integers(kind.low, kind.high + 1, buffer.shape)
+        if self.chance(50):
+            flat = tuple(int(v) for v in values.ravel())
+            self.constants[name] = Constant(name, str(kind), buffer.shape, flat)
+        else:
+            self.data[name] = values.astype(self.choose([kind.dtype, np.int64]))
+        self.buffers[buffer.name] = replace(buffer, holds=name)
+        return self.buffers[buffer.name]
+
     def onnx(self, buffer: Buffer) -> Buffer:
         """Give a buffer an ONNX tensor, whose axis `axis` lies last in the buffer."""
         axis = self.pick(0, len(buffer.shape) - 1)

@@ -143,7 +143,9 @@ class Author(Declarations):
 
     def writes(self, buffer: Buffer) -> bool:
         """May `buffer` be written here?"""
-        return buffer.kind != "input" and (self.sources is None or buffer.name not in self.sources)
+        if buffer.kind == "input" or buffer.holds:
+            return False
+        return self.sources is None or buffer.name not in self.sources
 
     def load(self, block: Block) -> None:
         buffer = self.choose(self.reads())
@@ -229,6 +231,24 @@ class Author(Declarations):
         result = self.write_register(block, Value(value.length, -bound, bound))
         self.emit(block, "mul", result, Register(number), factor)
 
+    def quotient(self, block: Block) -> None:
+        """div of a register by another one, zeros included, or by a constant."""
+        number = self.choose(self.registers(block))
+        value, fraction = block.registers[number], self.choose([0, 0, 3, 9])
+        bound = value.magnitude << fraction
+        if bound >= BIG:
+            return
+        divisor: Operand = Register(self.choose(self.registers(block, value.length)))
+        by = block.registers[divisor.number]
+        by_zero = by.low <= 0 <= by.high
+        if self.chance(50):
+            divisor, values = self.integers(value.length, *self.choose([(1, 9), (-99, -1), (-2, 2)]))
+            by_zero = values.min() <= 0 <= values.max()
+        bound = (1 << 62) - 1 if by_zero else bound
+        attributes = {"fraction": fraction} if fraction else {}
+        result = self.write_register(block, Value(value.length, -bound, bound))
+        self.emit(block, "div", result, Register(number), divisor, **attributes)
+
     def extreme(self, block: Block) -> None:
         """max or min of registers and perhaps a constant."""
         length = block.registers[self.choose(self.registers(block))].length
@@ -311,7 +331,7 @@ class Author(Declarations):
         self.emit(block, "accum", self.address(block, buffer, value.length), Register(number))
 
     def clear(self, block: Block) -> None:
-        known = [b for b in self.buffers.values() if b.kind != "input"]
+        known = [b for b in self.buffers.values() if b.kind != "input" and not b.holds]
         if known and self.chance(30):
             buffer = self.choose(known)
         else:
@@ -330,7 +350,9 @@ class Author(Declarations):
         vectors = [n for n in range(1, size + 1) if size % n == 0]
         vector = self.choose(vectors)
         name = f"b{len(self.buffers)}"
-        target = self.onnx(replace(source, name=name, kind="buffer", shape=(size // vector, vector)))
+        target = self.onnx(
+            replace(source, name=name, kind="buffer", shape=(size // vector, vector), holds=None)
+        )
         self.buffers[name] = target
         self.emit(block, "reshape", BufferRef(name), BufferRef(source.name))
         self.readable.add(name)
@@ -341,7 +363,16 @@ class Author(Declarations):
         """One instruction (or a few) other than a round, a loop or a whole-buffer one."""
         if not block.registers:
             return self.load(block)
-        kinds = [self.store, self.load, self.sum, self.quant, self.mul, self.lookup, self.extreme]
+        kinds = [
+            self.store,
+            self.load,
+            self.sum,
+            self.quant,
+            self.mul,
+            self.quotient,
+            self.lookup,
+            self.extreme,
+        ]
         if self.cleared:
             kinds += [self.accum, self.accum]
         self.choose(kinds)(block)
@@ -417,6 +448,8 @@ class Author(Declarations):
         for _ in range(self.pick(1, 2)):
             buffer = self.make_buffer("input", self.choose(self.lengths))
             self.readable.add(buffer.name)
+        if self.chance(40):
+            self.readable.add(self.make_held(self.choose(self.lengths)).name)
         layers = [self.layer(n) for n in range(self.pick(1, 3))]
         if not any(b.kind == "output" for b in self.buffers.values()):
             block = Block()
