@@ -7,7 +7,6 @@ from the float model's, is kept for every layer and output.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,39 +75,6 @@ def _values(setup: Setup, result: Result) -> dict[tuple[str, str], Array]:
         if values is not None and layer.tensor in setup.reference:
             found["layer", layer.name] = values
     return found
-
-
-def montecarlo_command(options: argparse.Namespace) -> int:
-    """`redc montecarlo`."""
-    from redc.commands import bindings, compiling_options, print_document
-    from redc.compare_plot import check_plot
-    from redc.montecarlo_plot import plot
-    from runtime.npz import read_npz
-
-    if options.plot:
-        check_plot(options.plot)
-    compiling = compiling_options(options, changed_target=False)
-    target = compiling.pop("target", None)
-    if options.program is not None and options.target != "red-65nm":
-        target = options.target
-    report = montecarlo(
-        options.model,
-        program=options.program,
-        inputs=read_npz(options.input, "--input") if options.input is not None else None,
-        trials=options.trials,
-        seed=options.seed,
-        engine=options.engine,
-        target=target,
-        bind=bindings(options.bind),
-        **compiling,
-    )
-    if options.plot:
-        plot(report, options.plot)
-    if options.json:
-        print_document(report.as_dict())
-    else:
-        print(report.table())
-    return 0
 
 
 class _Callable(ModuleType):

@@ -1,0 +1,64 @@
+"""What each command does, and how everything that goes wrong is told.
+
+Every error reaches `run_command`: three families of user errors (the model's, the program's, the
+input's), each with a place and a hint, give exit status 2 and no traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+
+from isa.diagnostics import ProgramError
+from redc.commands import lists, models, programs
+from redc.commands.told import drop_output, own_warnings, report_errors
+from redc.errors import InternalError, UserError
+from runtime.errors import InputError
+
+__all__ = ["report_errors", "run_command"]
+
+BUG = 70
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """Run the command that `options` name; the exit status."""
+    try:
+        with own_warnings():
+            status = COMMANDS[options.command](options)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+    except (UserError, ProgramError, InputError) as error:
+        return report_errors(error.as_dicts(), str(error), json=options.json)
+    except MemoryError:
+        hint = "use smaller inputs, a smaller batch, or a machine with more memory"
+        problem = {"message": "out of memory", "place": None, "hint": hint}
+        return report_errors([problem], f"out of memory\n  hint: {hint}", json=options.json)
+    except BrokenPipeError:
+        drop_output()
+        return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        drop_output()  # every file is guarded where it is opened: this is standard output
+        hint = "make room, or send it elsewhere"
+        print(f"error: cannot write standard output: {error.strerror}\n  hint: {hint}", file=sys.stderr)
+        return 2
+    except InternalError as error:
+        print(error, file=sys.stderr)
+        return BUG
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "compile": models.compile_command,
+    "map": models.map_command,
+    "run": programs.run_program,
+    "diff": models.diff_command,
+    "compare": models.compare_command,
+    "montecarlo": models.montecarlo_command,
+    "check": programs.check_command,
+    "fmt": programs.fmt_command,
+    "targets": lists.targets_command,
+    "models": lists.models_command,
+}

@@ -1,0 +1,218 @@
+"""The commands that take a model: compile, map, diff, compare, montecarlo."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from redc.commands.choices import DEFAULTS, bindings, compiling_options, samples_of
+from redc.commands.told import counted, print_document
+from redc.errors import UserError
+
+if TYPE_CHECKING:
+    from redc.ir.graph import Graph
+
+
+def compile_command(options: argparse.Namespace) -> int:
+    """`redc compile`."""
+    from isa.files import check_writable, save
+    from runtime.progress import progress
+
+    output = default_output(options.model) if options.output is None else Path(options.output)
+    if output.suffix != ".red":
+        raise UserError(f"{str(output)!r} does not end in .red", place="--output", hint=f"{output}.red")
+    check_writable(output)
+    with progress(f"compiling {options.model}"):
+        compiled, shown = _compile(options)
+    program = save(compiled.program, output, compiled.comments)
+    lines = (program.source or "").count("\n")
+    from redc.ir.graph import HostOp
+    from redc.passes.place import arrays_of
+
+    arrays = arrays_of(program)
+    hosts = [op for op in compiled.graph.ops if isinstance(op, HostOp)]
+    if options.json:
+        print_document(
+            {
+                "schema": 1,
+                "model": options.model,
+                "program": str(output),
+                "data": str(output.with_name(program.data_file)) if program.data_file else None,
+                "target": program.target.name,
+                "mapping": options.mapping,
+                "lines": lines,
+                "arrays": sum(arrays.values()),
+                "layers": [
+                    {
+                        "name": x.name,
+                        "op": x.op,
+                        "mapping": x.mapping,
+                        "nodes": list(x.nodes),
+                        "tensor": x.tensor,
+                    }
+                    for x in program.layers
+                ],
+                "hosts": [
+                    {"name": part.name, "nodes": list(part.nodes), "reasons": list(part.reasons)}
+                    for part in hosts
+                ],
+                "ir": shown,
+            }
+        )
+    else:
+        print(f"{output}: {counted(len(program.layers), 'layer')}, {lines} lines, "
+              f"{sum(arrays.values())} arrays on {program.target.name}")  # fmt: skip
+        for part in hosts:
+            print(f"host {part.name}: {counted(len(part.nodes), 'node')}")
+            for reason in part.reasons[:MOST_REASONS]:
+                print(f"  {reason}")
+            if len(part.reasons) > MOST_REASONS:
+                print(f"  and {len(part.reasons) - MOST_REASONS} more (--json lists all)")
+    return 0
+
+
+MOST_REASONS = 4
+"""Nodes of a host part that are listed with what keeps them from the accelerator."""
+
+
+def default_output(model: str) -> Path:
+    """`dir/net.onnx` compiles to `net.red` in the current folder."""
+    return Path(Path(model).name.removesuffix(".onnx") + ".red")
+
+
+def map_command(options: argparse.Namespace) -> int:
+    """`redc map`."""
+    from redc.array_map import grids, layer_maps, summary
+
+    maps = layer_maps(_compile(options)[0], options.layer)
+    if options.plot:
+        from redc.array_plot import plot
+
+        plot(maps, Path(options.plot))
+    if options.json:
+        layers = [layer.as_dict() for layer in maps]
+        print_document({"schema": 1, "model": options.model, "target": options.target, "layers": layers})
+        return 0
+    print(summary(maps))
+    if options.layer:
+        print(f"\n{grids(maps[0])}")
+    if options.plot:
+        print(f"\npicture  {options.plot}")
+    return 0
+
+
+def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
+    """The compiled model, and the IR after each pass that the user asked to see."""
+    from redc.compiler import compile_with
+    from redc.ir.text import to_text
+    from redc.passes import Options
+
+    shown: dict[str, str] = {}
+
+    def after(name: str, graph: Graph) -> None:
+        if name in options.print_after:
+            shown[name] = to_text(graph)
+            if not options.json:
+                print(f"; after {name}\n{shown[name]}")
+
+    compiled = compile_with(
+        options.model,
+        Options(**{key: getattr(options, key) for key in DEFAULTS if key != "target"}),
+        target=options.target,
+        shapes=dict(options.shape) or None,
+        calibrate=samples_of(options.calibrate),
+        host=options.host,
+        bind=bindings(options.bind),
+        after=after,
+        verify_each=options.verify_each,
+    )
+    return compiled, shown
+
+
+def diff_command(options: argparse.Namespace) -> int:
+    """`redc diff`: 1 where a promise is broken."""
+    from redc.diff import diff
+    from runtime.npz import read_npz
+    from runtime.progress import progress
+
+    compiling = compiling_options(options)
+    with progress(f"checking {options.model}"):
+        report = diff(
+            options.model,
+            program=options.program,
+            inputs=read_npz(options.input, "--input") if options.input is not None else None,
+            bind=bindings(options.bind),
+            min_sqnr=options.min_sqnr,
+            engine=options.engine,
+            fidelity=options.fidelity,
+            seed=options.seed,
+            **compiling,
+        )
+    if options.json:
+        print_document(report.as_dict())
+    else:
+        print(report.table())
+    return 0 if report.passed else 1
+
+
+def compare_command(options: argparse.Namespace) -> int:
+    """`redc compare`."""
+    from redc.compare import MAPPINGS, TARGETS, compare
+    from redc.compare_plot import check_plot, plot
+    from runtime.progress import progress
+
+    if options.plot:
+        check_plot(options.plot)
+    with progress(f"comparing {', '.join(options.model)}"):
+        found = compare(
+            options.model,
+            mappings=options.mappings or MAPPINGS,
+            targets=options.targets or TARGETS,
+            weight_bits=options.weight_bits,
+            input_bits=options.input_bits,
+            shapes=dict(options.shape) or None,
+            calibrate=samples_of(options.calibrate),
+            baseline=options.baseline,
+            host=options.host,
+        )
+    if options.plot:
+        plot(found, options.plot)
+    if options.json:
+        print_document(found.as_dict())
+    else:
+        print(found.table())
+    return 0
+
+
+def montecarlo_command(options: argparse.Namespace) -> int:
+    """`redc montecarlo`."""
+    from redc.compare_plot import check_plot
+    from redc.montecarlo import montecarlo
+    from redc.montecarlo_plot import plot
+    from runtime.npz import read_npz
+
+    if options.plot:
+        check_plot(options.plot)
+    compiling = compiling_options(options, changed_target=False)
+    target = compiling.pop("target", None)
+    if options.program is not None and options.target != "red-65nm":
+        target = options.target
+    report = montecarlo(
+        options.model,
+        program=options.program,
+        inputs=read_npz(options.input, "--input") if options.input is not None else None,
+        trials=options.trials,
+        seed=options.seed,
+        engine=options.engine,
+        target=target,
+        bind=bindings(options.bind),
+        **compiling,
+    )
+    if options.plot:
+        plot(report, options.plot)
+    if options.json:
+        print_document(report.as_dict())
+    else:
+        print(report.table())
+    return 0

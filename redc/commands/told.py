@@ -1,0 +1,55 @@
+"""What a command prints: one document, or errors, each with a place and a hint."""
+
+from __future__ import annotations
+
+import json as json_
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from redc.errors import AssumedInputs
+
+Document = dict[str, Any]
+
+
+def report_errors(errors: list[Document], text: str, *, json: bool) -> int:
+    """Tell `errors`: as one document on standard output, or as text on standard error."""
+    if json:
+        print_document({"schema": 1, "errors": errors})
+    else:
+        lines = text if text.startswith("error") or ": error:" in text else f"error: {text}"
+        print(lines, file=sys.stderr)
+    return 2
+
+
+def print_document(document: Mapping[str, Any]) -> None:
+    """The one document of a --json command."""
+    print(json_.dumps(document, indent=1, ensure_ascii=False))
+
+
+def drop_output() -> None:
+    """Nobody reads what is still to be printed; without this Python would complain on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def own_warnings() -> Iterator[None]:
+    """Our own warnings as one line each on standard error, when they come; no others."""
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if issubclass(category, AssumedInputs):
+            start = "\r\033[K" if sys.stderr.isatty() else ""  # over the line that shows progress
+            print(f"{start}warning: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", AssumedInputs)
+        warnings.showwarning = show
+        yield
+
+
+def counted(number: int, what: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
