@@ -136,6 +136,12 @@ def geometry(crossbar: Crossbar, target: Target) -> Geometry:
     )
 
 
+def array_size(crossbar: Crossbar, target: Target) -> tuple[int, int]:
+    """Word lines and bit lines of the arrays that `crossbar` lies on; without a limit, as it needs."""
+    g = geometry(crossbar, target)
+    return g.array_rows, target.columns or g.array_columns * g.wires + g.reference
+
+
 def arrays_of(crossbar: Crossbar, target: Target) -> int:
     """Physical arrays of a whole group: the tiles that hold a weight, in every sub-crossbar."""
     bands = tuple(range(crossbar.row_bands))

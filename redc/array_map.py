@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from isa.geometry import Geometry, arrays_of, geometry
+from isa.geometry import Geometry, array_size, arrays_of, geometry
 from isa.program import Crossbar, Target
 from redc.compiler import Compiled
 from redc.errors import UserError
 from redc.ir.graph import CrossbarOp
 from redc.ir.text import coordinate_text
 from redc.mapping.schedule import Schedule
+from runtime.report import Cell, Column, percent, table
+from runtime.room import EVERYTHING, Room
 
 Index = tuple[int, ...]
 
@@ -25,8 +27,7 @@ class Tile:
     """One physical array's part of a sub-crossbar (of one diagonal block).
 
     rows, columns  first and last + 1, in logical lines of the matrix
-    full           share of the array's cells that a kernel pixel's weights fill, all the blocks
-                   that lie on it counted
+    full           share of the array's cells that hold a weight, all the blocks that lie on it counted
     """
 
     rows: tuple[int, int]
@@ -70,9 +71,13 @@ class LayerMap:
 
     @property
     def full(self) -> float:
-        """Share of all cells of the layer's arrays that hold a kernel pixel's weights."""
-        cells = len(self.table.placements) * math.prod(self.band) * self.crossbar.groups
-        return cells / (self.arrays * math.prod(self.capacity))
+        """Share of all cells of the layer's arrays that hold a weight."""
+        weights = len(self.table.placements) * math.prod(self.band) * self.crossbar.groups
+        return self.filled(weights) / self.arrays
+
+    def filled(self, weights: int) -> float:
+        """The share of one array's cells that so many weights take."""
+        return weights * self.geometry.wires / math.prod(array_size(self.crossbar, self.target))
 
     def index(self, array: int) -> Index:
         return tuple(int(i) for i in np.unravel_index(array, self.crossbar.index_shape))
@@ -86,14 +91,13 @@ class LayerMap:
             bottom = min(top + self.capacity[0], self.matrix[0])
             for left in range(0, self.matrix[1], self.capacity[1]):
                 right = min(left + self.capacity[1], self.matrix[1])
-                cells = sum(
+                weights = sum(
                     _shared(seat.row_band * height, height, top, bottom)
                     * _shared(seat.column_band * width, width, left, right)
                     for seat in seats
                 )
-                if cells:
-                    full = blocks * cells / math.prod(self.capacity)
-                    yield Tile((top, bottom), (left, right), full)
+                if weights:
+                    yield Tile((top, bottom), (left, right), self.filled(blocks * weights))
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -157,28 +161,37 @@ def layer_maps(compiled: Compiled, layer: str | None = None) -> list[LayerMap]:
     return found
 
 
-def summary(maps: Sequence[LayerMap]) -> str:
-    """A line per layer."""
-    heads = ("layer", "mapping", "sub-crossbars", "rows", "columns", "arrays", "of", "full")
-    rows = [
-        (
-            m.name,
-            m.table.mapping,
-            f"{m.crossbar.count:,}" + (f" x {m.crossbar.groups} groups" if m.crossbar.groups > 1 else ""),
-            f"{m.crossbar.row_bands} x {m.band[0]}",
-            f"{m.crossbar.column_bands} x {m.band[1]}",
-            f"{m.arrays:,}",
-            f"{m.capacity[0]} x {m.capacity[1]}",
-            f"{m.full:.1%}",
-        )
+LAYERS = (
+    Column("name", "layer"),
+    Column("mapping", "mapping"),
+    Column("sub", "sub-crossbars", "right"),
+    Column("rows", "rows", "right", spare=3),
+    Column("columns", "columns", "right", spare=3),
+    Column("arrays", "arrays", "exact"),
+    Column("of", "of weights", "right", spare=2),
+    Column("full", "full", "right"),
+)
+
+
+def summary(maps: Sequence[LayerMap], room: Room = EVERYTHING) -> str:
+    """A line per layer, and how full all their arrays are."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "name": m.name,
+            "mapping": m.table.mapping,
+            "sub": f"{m.crossbar.count:,}"
+            + (f" x {m.crossbar.groups} groups" if m.crossbar.groups > 1 else ""),
+            "rows": f"{m.crossbar.row_bands} x {m.band[0]}",
+            "columns": f"{m.crossbar.column_bands} x {m.band[1]}",
+            "arrays": m.arrays,
+            "of": f"{m.capacity[0]} x {m.capacity[1]}",
+            "full": percent(m.full),
+        }
         for m in maps
     ]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = [heads, tuple("-" * w for w in widths), *rows]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    shown = room.first([-m.arrays for m in maps])
+    lines = [table([rows[i] for i in shown], LAYERS, room), *room.about(len(maps), "those of most arrays")]
+    return "\n".join(lines)
 
 
 def grids(layer: LayerMap) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from redc import __version__
-from runtime.options import add_engine_arguments, add_run_arguments, seed
+from runtime.options import add_all_layers, add_engine_arguments, add_run_arguments, seed
 
 INTERRUPTED = 130
 
@@ -137,6 +137,7 @@ def parser() -> Parser:
     add_model(sub)
     sub.add_argument("--layer", metavar="NAME", help="this layer alone, band by band")
     sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
+    add_all_layers(sub)
     add_compile_options(sub)
 
     sub = add(
@@ -156,14 +157,13 @@ def parser() -> Parser:
         "  redc diff net.onnx --program net.red --json",
     )
     add_model(sub)
-    sub.add_argument(
-        "--input", metavar="IN.npz", help="inputs by ONNX name; default: samples, see redc models"
-    )
+    add_inputs(sub)
     sub.add_argument("--program", metavar="PROG.red", help="check this program instead of compiling one")
     sub.add_argument(
         "--min-sqnr", metavar="DB", type=decibels, help="outputs below this fail (default: none)"
     )
     add_engine_arguments(sub)
+    add_all_layers(sub)
     add_compile_options(sub)
 
     sub = add(
@@ -211,6 +211,18 @@ def parser() -> Parser:
 def add_model(sub: argparse.ArgumentParser) -> None:
     """The model to work on."""
     sub.add_argument("model", metavar="MODEL", help="an .onnx file, or a name from `redc models`")
+
+
+def add_inputs(sub: argparse.ArgumentParser) -> None:
+    """What a model is run on."""
+    sub.add_argument(
+        "--input", metavar="IN.npz", help="inputs by ONNX name; default: what the inputs of a model from "
+        "`redc models` are like, else standard normal values",
+    )  # fmt: skip
+    sub.add_argument(
+        "--input-seed", metavar="S", type=seed, default=1, help="of inputs that nobody gave: default_rng(S) "
+        "(default: 1; calibration draws from 0)",
+    )  # fmt: skip
 
 
 def add_compile_options(sub: argparse.ArgumentParser) -> None:
@@ -282,14 +294,13 @@ def add_trial_arguments(sub: argparse.ArgumentParser) -> None:
         "--trials", metavar="N", type=positive, default=20, help="machines (default: %(default)s)"
     )
     sub.add_argument("--seed", metavar="S", type=seed, default=0, help="of the first machine (default: 0)")
-    sub.add_argument(
-        "--input", metavar="IN.npz", help="inputs by ONNX name; default: samples, see redc models"
-    )
+    add_inputs(sub)
     sub.add_argument(
         "--program", metavar="PROG.red", help="run this program instead of compiling one; then --target says "
         "whose cells it runs on (default: those of the target it names)",
     )  # fmt: skip
     sub.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
+    add_all_layers(sub)
     sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from redc.compiler import Variants
 from redc.errors import UserError
 from redc.passes import Options, check_options
+from runtime.room import EVERYTHING, Room
 
 if TYPE_CHECKING:
     import onnx
@@ -122,22 +123,16 @@ class Comparison:
         return (
             head
             | dict(row.counters)
-            | {"arrays": row.cost.inventory.arrays, "utilisation": utilisation(row.cost)}
+            | {"arrays": row.cost.inventory.arrays, "full": row.cost.inventory.full}
             | {"speedup": speedup, "energy_ratio": energy, "chosen": dict(row.chosen)}
             | row.cost.totals()
         )
 
-    def table(self) -> str:
+    def table(self, room: Room = EVERYTHING) -> str:
         """A table for each model and target."""
         from redc.compare_table import tables
 
-        return tables(self)
-
-
-def utilisation(cost: Cost) -> float | None:
-    """Cells that hold a weight / cells owned."""
-    found = cost.inventory
-    return found.cells_used / found.cells_owned if found.cells_owned else None
+        return tables(self, room)
 
 
 def options_of(text: str, base: Options | None = None) -> Options:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from isa.costs import COMPONENTS
 from runtime.cost import ATTO, HOST, NM2_PER_MM2, Cost, known_sum
 from runtime.cost_report import heading
-from runtime.report import Column, data_size, si, table
+from runtime.report import Column, data_size, percent, si, table
+from runtime.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,11 +32,11 @@ def large_parts(costs: list[Cost]) -> list[str]:
     return [name for name in (*COMPONENTS, "leakage") if name in large]
 
 
-def tables(comparison: Comparison) -> str:
+def tables(comparison: Comparison, room: Room) -> str:
     """Every group, and what its numbers do not contain."""
     blocks = []
     for model, target, rows in comparison.groups():
-        blocks.append(f"{model} on {target}\n\n{_table(comparison, rows)}")
+        blocks.append(f"{model} on {target}\n\n{_table(comparison, rows, room)}")
         told = "\n".join(f"note: {row.mapping}{about}" for row in rows if (about := _about(row)))
         blocks += [told] if told else []
     return "\n\n".join([*blocks, "\n".join(_notes(comparison))]).rstrip()
@@ -54,8 +55,11 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     """What the numbers are over, and what they do not contain, once for all targets of which it holds."""
     from redc.compare import BASELINE
 
-    if comparison.over.text != BASELINE:
-        yield f"note: speed-up and ratio are over {comparison.over.text}"
+    over = comparison.over.text
+    if not any(row.options == comparison.over.options for row in comparison.rows):
+        yield f"note: no speed-up nor ratio: {over} is not among the mappings; --baseline M takes another"
+    elif over != BASELINE:
+        yield f"note: speed-up and ratio are over {over}"
     missing: dict[str, list[str]] = {}
     for target in dict.fromkeys(row.target for row in comparison.rows):
         costs = [row.cost for row in comparison.rows if row.target == target and row.cost]
@@ -79,7 +83,7 @@ def host_share(counters: list[Mapping[str, int]]) -> str:
     return f"{HOST} ({calls:,} calls, {data_size(bits)} moved)"
 
 
-def _table(comparison: Comparison, rows: list[Row]) -> str:
+def _table(comparison: Comparison, rows: list[Row], room: Room) -> str:
     costs = [row.cost for row in rows if row.cost is not None]
     large = large_parts(costs)
     columns = [
@@ -87,28 +91,25 @@ def _table(comparison: Comparison, rows: list[Row]) -> str:
         Column("rounds", "rounds", "exact"),
         Column("cycles", "cycles", "exact"),
         *(_right(key, key) for key in ("latency", "speed-up", "energy", "ratio")),
-        *(_right(name, heading(name)) for name in large),
-        *([_right("other", "other")] if large else []),
+        *(_right(name, heading(name), spare=2) for name in large),
+        *([_right("other", "other", spare=3)] if large else []),
         _right("area", "area mm2"),
         Column("arrays", "arrays", "exact"),
-        _right("use", "use"),
+        _right("full", "full"),
     ]
-    return table([_cells(comparison, row, large) for row in rows], columns)
+    return table([_cells(comparison, row, large) for row in rows], columns, room)
 
 
-def _right(key: str, head: str) -> Column:
-    return Column(key, head, "right")
+def _right(key: str, head: str, spare: int = 0) -> Column:
+    return Column(key, head, "right", spare)
 
 
 def _cells(comparison: Comparison, row: Row, large: list[str]) -> dict[str, Any]:
-    from redc.compare import utilisation
-
     if row.cost is None:
         return {"mapping": row.mapping}
     cost, (speedup, ratio) = row.cost, comparison.ratios(row)
     own = parts(cost)
     other = sum(amount for name, amount in own.items() if name not in large)
-    used = utilisation(cost)
     return {
         "mapping": row.mapping,
         "rounds": row.rounds,
@@ -116,10 +117,10 @@ def _cells(comparison: Comparison, row: Row, large: list[str]) -> dict[str, Any]
         "latency": si(cost.latency, "s"),
         "speed-up": "-" if speedup is None else f"{speedup:.2f}x",
         "energy": "-" if cost.energy is None else si(cost.energy / ATTO, "J"),
-        "ratio": "-" if ratio is None else f"{100 * ratio:.1f} %",
+        "ratio": percent(ratio),
         **{name: si(own[name] / ATTO, "J") for name in large if name in own},
         "other": si(other / ATTO, "J"),
         "area": "-" if cost.total_area is None else f"{cost.total_area / NM2_PER_MM2:.3g}",
         "arrays": cost.inventory.arrays,
-        "use": "-" if used is None else f"{100 * used:.1f} %",
+        "full": percent(cost.inventory.full),
     }

@@ -22,8 +22,9 @@ import numpy.typing as npt
 
 from isa.program import Program, Target
 from redc.calibration import Port, seeded_samples
+from redc.closeness import Closeness
 from redc.diff_layers import Comparison, arrays_of
-from redc.diff_report import Closeness, Costs, LayerRow, Mismatch, OutputRow, Report
+from redc.diff_report import Costs, LayerRow, Mismatch, OutputRow, Report
 from redc.errors import UserError
 from redc.ir.graph import HostOp
 from redc.oracle import Network, real, run_model
@@ -39,6 +40,8 @@ __all__ = ["Closeness", "LayerRow", "Mismatch", "OutputRow", "Report", "diff"]
 
 Array = npt.NDArray[Any]
 SAMPLES = 8
+INPUT_SEED = 1
+"""Of inputs that nobody gave; calibration draws from 0."""
 
 
 def diff(
@@ -51,16 +54,18 @@ def diff(
     engine: Literal["fast", "step"] = "fast",
     fidelity: str = "exact",
     seed: int = 0,
+    input_seed: int = INPUT_SEED,
     **options: Any,
 ) -> Report:
     """Compile `model` (or take `program`, or the program file of that path), run it, compare it.
 
     inputs      the model's own floats by ONNX input name.  Without them: for a name of the zoo
                 or of a builder what such inputs are like, else standard normal; up to 8 samples
-                of `default_rng(seed + 1)` (calibration draws from `default_rng(0)`)
+                of `default_rng(input_seed)` (calibration draws from `default_rng(0)`)
     bind        values of inputs that crossbars need to hold, by name; those among `inputs` that
                 must be bound are, and the program then no longer takes them
     min_sqnr    decibels that every output must reach to pass
+    seed        in `analog`, which of all machines that are built alike runs it
     options     those of `redc.compile`; scales are calibrated on `calibrate`, else on `inputs`,
                 else as `redc.compile` does
 
@@ -71,7 +76,7 @@ def diff(
     from isa.targets import device_of
 
     target = None if isinstance(options.get("target"), Target | None) else str(options["target"])
-    setup = set_up(model, program, inputs, bind=bind, seed=seed, options=options)
+    setup = set_up(model, program, inputs, bind=bind, input_seed=input_seed, options=options)
     program, network, reference = setup.program, setup.network, setup.reference
     device = device_of(program.target, target) if fidelity == "analog" else None
     loaded = runtime.load(program, engine=engine, fidelity=fidelity, observe=True, seed=seed, device=device)
@@ -96,7 +101,9 @@ def diff(
         costs=_costs(program, result.counters, target),
         min_sqnr=min_sqnr,
         problems=tuple(comparison.problems()),
-        notes=(*setup.notes, *comparison.notes(), *result.notes),
+        inputs=result.clipped,
+        about=setup.notes,
+        notes=(*comparison.notes(), *result.notes),
         work=comparison.work,
         hosts=setup.hosts,
     )
@@ -126,7 +133,7 @@ def set_up(
     inputs: Mapping[str, Array] | None,
     *,
     bind: Mapping[str, Array] | None,
-    seed: int,
+    input_seed: int,
     options: dict[str, Any],
 ) -> Setup:
     """Compile `model` (or take its program), find inputs for it, and run it in floats.  As `diff`."""
@@ -152,8 +159,8 @@ def set_up(
         if inputs is not None:
             options.setdefault("calibrate", inputs)
         elif "shapes" not in options:
-            inputs = _known_samples(model, network, seed)
-            notes += [_samples_note(model, seed)] if inputs is not None else []
+            inputs = _known_samples(model, network, input_seed)
+            notes += [_samples_note(model, input_seed)] if inputs is not None else []
         compiled = _compiled(model, network, inputs, options)
         program = compiled.program
         hosts = {op.name: op.reasons for op in compiled.graph.ops if isinstance(op, HostOp)}
@@ -165,7 +172,7 @@ def set_up(
         )
     _check_doors(network, program)
     if inputs is None:
-        inputs, note = _inputs_for(program, model, seed)
+        inputs, note = _inputs_for(program, model, input_seed)
         notes.append(note)
     title = str(model) if isinstance(model, str | Path) else proto.graph.name or "model"
     reference = _float_run(network, program, inputs)
@@ -255,7 +262,7 @@ def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:
 
 
 def _known_samples(
-    model: str | Path | onnx.ModelProto, network: Network, seed: int
+    model: str | Path | onnx.ModelProto, network: Network, input_seed: int
 ) -> Mapping[str, Array] | None:
     """What inputs of a model with a name are like; as many samples as its batch, or 8."""
     if not isinstance(model, str):
@@ -264,7 +271,7 @@ def _known_samples(
 
     declared = [network.declared_shape(name) for name in network.inputs]
     fixed: list[int] = [shape[0] for shape in declared if shape and shape[0]]
-    return models.samples(model, min(fixed, default=SAMPLES), seed + 1)
+    return models.samples(model, min(fixed, default=SAMPLES), input_seed)
 
 
 def _compiled(
@@ -292,7 +299,7 @@ def _compiled(
 
 
 def _inputs_for(
-    program: Program, model: str | Path | onnx.ModelProto, seed: int
+    program: Program, model: str | Path | onnx.ModelProto, input_seed: int
 ) -> tuple[Mapping[str, Array], str]:
     """Inputs of the program's shapes where nobody gave any, and where they come from."""
     shapes = {buffer.tensor or buffer.name: buffer.onnx_shape for buffer in program.inputs}
@@ -300,18 +307,18 @@ def _inputs_for(
         import models
 
         count = max((shape[0] for shape in shapes.values() if shape), default=1)
-        samples = models.samples(model, count, seed + 1)
+        samples = models.samples(model, count, input_seed)
         if samples is not None and {n: v.shape for n, v in samples.items()} == shapes:
-            return samples, _samples_note(model, seed)
+            return samples, _samples_note(model, input_seed)
     ports = {buffer.tensor or buffer.name: Port.of_buffer(buffer) for buffer in program.inputs}
-    drawn = seeded_samples(ports, 1, seed + 1)
+    drawn = seeded_samples(ports, 1, input_seed)
     whole = any(port.dtype.kind != "f" for port in ports.values())
     what = "standard normal" + (", integers 0 and 1" if whole else "")
-    return drawn, f"inputs: {what}, default_rng({seed + 1})"
+    return drawn, f"inputs: {what}, default_rng({input_seed})"
 
 
-def _samples_note(model: object, seed: int) -> str:
-    return f"inputs: samples of {model}, default_rng({seed + 1})"
+def _samples_note(model: object, input_seed: int) -> str:
+    return f"inputs: samples of {model}, default_rng({input_seed})"
 
 
 def _check_doors(network: Network, program: Program) -> None:

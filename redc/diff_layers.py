@@ -12,9 +12,11 @@ import onnx
 
 from isa import geometry
 from isa.program import Address, Buffer, BufferRef, ConstRef, Instruction, Layer, Matrix, Program, walk
-from redc.diff_report import Closeness, LayerRow, Mismatch
+from redc.closeness import Closeness
+from redc.diff_report import LayerRow, Mismatch
 from redc.oracle import LayerText, Network, Oracle, OracleError, describe
 from redc.work import multiplications, part_operations
+from runtime.coverage import clipped
 
 Array = npt.NDArray[Any]
 
@@ -82,6 +84,7 @@ class Comparison:
             mismatch=mismatch,
             code_error=code_error,
             closeness=self._closeness(layer),
+            clipped=self._clipped(layer),
             rounds=rounds if groups else None,
             cycles=cycles,
             arrays=sum(arrays_of(self.program, name) for name in groups) if groups else None,
@@ -155,6 +158,16 @@ class Comparison:
         if got is None or reference is None or got.size != reference.size:
             return None
         return Closeness.of(got, reference)
+
+    def _clipped(self, layer: Layer) -> float | None:
+        """The share of the model's values that the layer's codes do not reach."""
+        held, reference = _stored(self.program, layer), self.reference.get(layer.tensor or "")
+        if held is None or held.scale is None or reference is None:
+            return None
+        if reference.size != math.prod(held.shape):
+            return None
+        values = np.moveaxis(reference.reshape(held.onnx_shape), held.axis, -1)
+        return clipped(held, values, _steps(self.program, held))
 
     def _copy_problem(self, layer: Layer, target: Any, source: Any) -> str | None:
         """A `reshape` must copy a tensor to its own other shape, in the order of the ONNX tensors."""

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from isa.program import Program, Target
-from redc.diff import Array, Setup, set_up
+from redc.diff import INPUT_SEED, Array, Setup, set_up
 from redc.diff_layers import values_of
 from redc.montecarlo_report import MonteCarlo, Spread
 
@@ -35,6 +35,7 @@ def montecarlo(
     *,
     trials: int = TRIALS,
     seed: int = 0,
+    input_seed: int = INPUT_SEED,
     engine: Literal["fast", "step"] = "fast",
     target: str | Path | Target | None = None,
     bind: Mapping[str, Array] | None = None,
@@ -45,20 +46,22 @@ def montecarlo(
     trials      seeds from `seed` on
     target      what the program is compiled for, and whose cells it runs on; with a `program`,
                 the target (or TOML file) whose cells it runs on, of the program's machine
-    inputs, bind, options    as of `redc.diff`
+    inputs, input_seed, bind, options    as of `redc.diff`
 
     Raises as `redc.diff`; ProgramError where the target says nothing about its cells.
     """
     import runtime
     from isa.targets import device_of
-    from runtime.progress import counted
+    from runtime.progress import counted, progress
 
     if program is None and target is not None:
         options["target"] = target
-    setup = set_up(model, program, inputs, bind=bind, seed=0, options=options)
+    with progress(f"compiling {model if isinstance(model, str | Path) else 'the model'}"):
+        setup = set_up(model, program, inputs, bind=bind, input_seed=input_seed, options=options)
     program = setup.program
     device = device_of(program.target, None if isinstance(target, Target | None) else str(target))
-    exact = _values(setup, runtime.load(program, engine).run(setup.inputs))
+    with progress(f"{setup.title}: exact"):
+        exact = _values(setup, runtime.load(program, engine).run(setup.inputs))
     report = MonteCarlo.of(setup, exact, device, engine=engine, seed=seed)
     for number in counted(range(seed, seed + trials), f"{setup.title}: machine"):
         loaded = runtime.load(program, engine, fidelity="analog", seed=number, device=device, verify=False)

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isa.device import Device
+from redc.closeness import Closeness, finite
 from redc.diff import Array
-from redc.diff_report import Closeness, decibels, grid
+from redc.diff_text import decibels
+from runtime.report import Column, table
+from runtime.room import EVERYTHING, Room
 
 if TYPE_CHECKING:
     from redc.diff import Setup
 
 QUANTILES = {"median": 0.5, "p5": 0.05, "p95": 0.95}
+WORDS = {"median": "median", "p5": "5 %", "p95": "95 %", "worst": "worst"}
+"""Of figures over the machines -> their headings."""
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -54,19 +59,15 @@ class Spread:
         return {
             "name": self.name,
             "shape": list(self.shape),
-            "exact_sqnr_db": _finite(self.ideal_db),
+            "exact_sqnr_db": finite(self.ideal_db),
             "against_float": _summary(self.against_float),
             "against_exact": _summary(self.against_exact),
         }
 
 
 def _summary(values: list[float]) -> dict[str, Any]:
-    found: dict[str, Any] = {key: _finite(quantile(values, share)) for key, share in QUANTILES.items()}
-    return found | {"worst": _finite(min(values)), "trials": list(map(_finite, values))}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    found: dict[str, Any] = {key: finite(quantile(values, share)) for key, share in QUANTILES.items()}
+    return found | {"worst": finite(min(values)), "trials": list(map(finite, values))}
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +81,8 @@ class MonteCarlo:
     device: Device
     layers: list[Spread]
     outputs: list[Spread]
-    notes: list[str]
+    about: tuple[str, ...]
+    notes: list[str] = field(default_factory=list)
     trials: int = 0
 
     @staticmethod
@@ -104,7 +106,7 @@ class MonteCarlo:
         ]
         outputs = [spread(("output", n), None, setup.reference[n]) for n in setup.network.outputs]
         target = setup.program.target.name
-        return MonteCarlo(setup.title, target, engine, seed, device, layers, outputs, list(setup.notes))
+        return MonteCarlo(setup.title, target, engine, seed, device, layers, outputs, setup.notes)
 
     def add(
         self,
@@ -134,35 +136,45 @@ class MonteCarlo:
             },
             "outputs": [spread.as_dict() for spread in self.outputs],
             "layers": [spread.as_dict() | {"op": spread.op} for spread in self.layers],
-            "notes": self.notes,
+            "notes": [*self.about, *self.notes],
         }
 
-    def table(self) -> str:
+    def table(self, room: Room = EVERYTHING) -> str:
         """For people: a row per layer and per output."""
-        head = ["", "op", "exact", "median", "5 %", "95 %", "worst", "median", "5 %", "95 %", "worst"]
-        right = set(range(2, len(head)))
-        rows = [_cells(spread) for spread in self.layers]
-        ends = [_cells(spread) for spread in self.outputs]
+        last = self.seed + self.trials - 1
+        which = "the machine" if self.trials == 1 else f"{self.trials} machines"
+        seeds = f"seed {self.seed}" if self.trials == 1 else f"seeds {self.seed} to {last}"
         effects = [f"  {name:<13} {number.text}" for name, number in self.device.numbers.items()]
-        above = "SQNR in dB: of exact, and of the trials, against the float model; then against exact"
+        shown = room.first([quantile(spread.against_float, 0.5) for spread in self.layers])
         return "\n".join(
             [
-                f"{self.model} on {self.target} ({self.engine}, analog): {self.trials} machines, "
-                f"seeds {self.seed} to {self.seed + self.trials - 1}",
+                f"{self.model} on {self.target} ({self.engine}, analog): {which}, {seeds}",
                 *(effects or ["  an ideal device"]),
+                *self.about,
                 "",
-                above,
+                "SQNR in dB against the float model: of exact, and of the machines",
+                "and, from `cells` on, of the machines against exact: what their cells cost",
                 "",
-                grid(["layer", *head[1:]], rows, right),
+                table([_cells(self.layers[i]) for i in shown], (Column("name", "layer"), *SPREAD), room),
+                *room.about(len(self.layers), "those of lowest SQNR"),
                 "",
-                grid(["output", *head[1:]], ends, right),
+                table([_cells(spread) for spread in self.outputs], (Column("name", "output"), *SPREAD), room),
                 *(["", *(f"note: {note}" for note in self.notes)] if self.notes else []),
             ]
         )
 
 
-def _cells(spread: Spread) -> list[str]:
-    found = [spread.name, spread.op or "-", decibels(spread.ideal_db)]
-    for values in (spread.against_float, spread.against_exact):
-        found += [decibels(quantile(values, share)) for share in QUANTILES.values()] + [decibels(min(values))]
+SPREAD = (
+    Column("op", "op", spare=1),
+    Column("exact", "exact", "right"),
+    *(Column(f"float {name}", head, "right") for name, head in WORDS.items()),
+    *(Column(f"exact {name}", f"cells {head}", "right", spare=2) for name, head in WORDS.items()),
+)
+
+
+def _cells(spread: Spread) -> dict[str, str | None]:
+    found = {"name": spread.name, "op": spread.op, "exact": decibels(spread.ideal_db)}
+    for over, values in (("float", spread.against_float), ("exact", spread.against_exact)):
+        found |= {f"{over} {name}": decibels(quantile(values, share)) for name, share in QUANTILES.items()}
+        found[f"{over} worst"] = decibels(min(values))
     return found

@@ -20,12 +20,14 @@ from isa.targets import costs_of, device_of
 from runtime.cost import Cost, cost_of
 from runtime.cost_report import text as cost_text
 from runtime.counters import Counters, Losses, total
+from runtime.coverage import layer_notes
 from runtime.doors import outer_name
 from runtime.errors import InputError
 from runtime.npz import check_writable, read_npz, write_npz
 from runtime.progress import progress
-from runtime.report import COUNTERS, HOSTS, LOSSES, Column, table
+from runtime.report import COUNTERS, HOSTS, LOSSES, Column, percent, table
 from runtime.result import Loaded, Result, check_fidelity
+from runtime.room import Room
 
 SMALL = 64
 """Outputs of up to so many values are printed."""
@@ -53,9 +55,9 @@ def run_command(options: argparse.Namespace) -> int:
     else:
         traced: list[str] = []
         tell = (traced.append if options.json else print) if options.trace else None
-        result = execute(program, options, tell, device)
+        result, limits = execute(program, options, tell, device)
         counters = list(result.counters)
-        found = Found(counters, cost_of(program, counters, costs), result, traced)
+        found = Found(counters, cost_of(program, counters, costs), result, limits, traced)
     if options.json:
         print(json.dumps(document(program, options, found), indent=1))
     else:
@@ -70,6 +72,7 @@ class Found:
     counters: list[tuple[str, Counters]]
     cost: Cost
     result: Result | None = None
+    limits: Sequence[float | None] = ()
     traced: Sequence[str] = ()
 
     @property
@@ -77,8 +80,12 @@ class Found:
         return self.result.outputs if self.result else {}
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        return self.result.notes if self.result else ()
+    def clipped(self) -> Mapping[str, float]:
+        return self.result.clipped if self.result else {}
+
+    def notes(self, program: Program) -> list[str]:
+        """What there is to know of the outcome."""
+        return [*self.result.notes, *layer_notes(program, self.limits)] if self.result else []
 
     @property
     def host_s(self) -> float | None:
@@ -97,7 +104,12 @@ class Found:
         }
         names = {"name": layer.name, "op": layer.op, "mapping": layer.mapping}
         seconds = self.result.host_seconds.get(layer.name) if self.result else None
-        more = {"arrays": arrays(program, fired) if fired else None, "host_s": seconds}
+        limits = self.limits[position] if self.limits else None
+        more = {
+            "arrays": arrays(program, fired) if fired else None,
+            "host_s": seconds,
+            "at_limits": limits,
+        }
         return names | counted.as_dict() | more | self.losses(position)
 
     def losses(self, position: int) -> dict[str, int | None]:
@@ -145,8 +157,9 @@ def execute(
     options: argparse.Namespace,
     tell: Callable[[str], Any] | None,
     device: Device | None = None,
-) -> Result:
-    """Run a verified program on the input file; writes the output file if there is to be one."""
+) -> tuple[Result, list[float | None]]:
+    """Run a verified program on the input file, and see how much of its layers saturated; writes the
+    output file if there is to be one."""
     inputs = read_npz(options.input, "--input")
 
     def trace(
@@ -168,7 +181,7 @@ def execute(
         result = loaded.run(inputs, buffers=False)
     if options.output:
         write_npz(options.output, result.outputs, "--output")
-    return result
+    return result, loaded.at_limits()
 
 
 def trace_line(
@@ -195,6 +208,7 @@ def document(program: Program, options: argparse.Namespace, run: Found) -> dict[
         "target": program.target.name,
         "engine": None if options.count_only else options.engine,
         "fidelity": None if options.count_only else options.fidelity,
+        "inputs": [{"name": name, "clipped": share} for name, share in run.clipped.items()],
         "outputs": [summary(name, array) for name, array in run.outputs.items()],
         "output_file": options.output,
         "layers": [
@@ -207,7 +221,7 @@ def document(program: Program, options: argparse.Namespace, run: Found) -> dict[
         | {"arrays": arrays(program, set(program.crossbars)), "host_s": run.host_s}
         | run.all_losses()
         | run.cost.totals(),
-        "notes": list(run.notes),
+        "notes": run.notes(program),
     }
     return found | {"trace": list(run.traced)} if options.trace else found
 
@@ -215,7 +229,10 @@ def document(program: Program, options: argparse.Namespace, run: Found) -> dict[
 def text(program: Program, options: argparse.Namespace, run: Found) -> str:
     """The same for people."""
     how = "counted only" if options.count_only else f"{options.engine}, {options.fidelity}"
+    room = Room.of_terminal(all_layers=options.all_layers)
     rows: list[dict[str, Any]] = [run.row(program, position) for position in range(len(program.layers))]
+    shown = room.first([-row["cycles"] for row in rows])
+    rows = [rows[i] for i in shown]
     everything = arrays(program, set(program.crossbars))
     summed = total(run.counters)
     whole = {"name": "total", "op": "", "mapping": "", "arrays": everything, "host_s": run.host_s}
@@ -224,9 +241,10 @@ def text(program: Program, options: argparse.Namespace, run: Found) -> str:
     columns: tuple[Column, ...] = COUNTERS + HOSTS if summed.host_calls else COUNTERS
     if run.result and run.result.losses:
         columns += LOSSES
-    lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows, columns)]
-    lines += cost_text(run.cost)
-    lines += [f"note: {note}" for note in run.notes]
+    lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows, columns, room)]
+    lines += room.about(len(program.layers), "those of most cycles")
+    lines += cost_text(run.cost, shown, room)
+    lines += [f"note: {note}" for note in run.notes(program)]
     for name, array in run.outputs.items():
         lines += ["", described(name, array, program)]
     if options.output:
@@ -236,7 +254,7 @@ def text(program: Program, options: argparse.Namespace, run: Found) -> str:
 
 def busy(fire_cycles: int, cycles: int) -> str | None:
     """Share of cycles in which arrays convert; the rest they wait for other units, or to fill and drain."""
-    return f"{100 * fire_cycles / cycles:.1f} %" if fire_cycles else None
+    return percent(fire_cycles / cycles) if fire_cycles else None
 
 
 def arrays(program: Program, names: set[str]) -> int:

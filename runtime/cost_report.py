@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from isa.costs import COMPONENTS
 from runtime.cost import ATTO, FEMTO, NM2_PER_MM2, UNKNOWN, Cost, joules, known_sum
-from runtime.report import Cell, Column, si, table
+from runtime.report import Cell, Column, percent, si, table
+from runtime.room import EVERYTHING, Room
 
 WORDS = {"sample_hold": "S&H", "shift_add": "shift-add"}
 """Headings of components whose names are not words."""
@@ -17,17 +19,18 @@ def heading(component: str) -> str:
     return WORDS.get(component, component)
 
 
-def energy_table(cost: Cost) -> str:
-    """One row per layer and a total; dynamic energy by component, leakage of all of them as one."""
+def energy_table(cost: Cost, layers: Sequence[int], room: Room = EVERYTHING) -> str:
+    """One row for each of `layers` and a total; dynamic energy by component, leakage as one."""
     columns = [Column("name", "energy")]
-    columns += [Column(name, heading(name), "joules") for name in COMPONENTS]
-    columns += [Column("leakage", "leakage", "joules"), Column("energy", "total", "joules")]
+    columns += [Column(name, heading(name), "joules", spare=2) for name in COMPONENTS]
+    columns += [Column("leakage", "leakage", "joules", spare=1), Column("energy", "total", "joules")]
     rows: list[dict[str, Cell]] = [
-        _row(layer.name, layer.dynamic, layer.leakage, layer.energy) for layer in cost.layers
+        _row(layer.name, layer.dynamic, layer.leakage, layer.energy)
+        for layer in (cost.layers[i] for i in layers)
     ]
     rows.append(_row("total", cost.dynamic, cost.leakage, cost.energy))
     shown = [c for c in columns if c.style == "text" or any(row[c.key] is not None for row in rows)]
-    return table(rows, shown)
+    return table(rows, shown, room)
 
 
 def _row(name: str, dynamic: Any, leakage: Any, energy: int | None) -> dict[str, Cell]:
@@ -51,8 +54,9 @@ def paragraph(cost: Cost) -> list[str]:
         shares = ", ".join(f"{heading(n)} {a / NM2_PER_MM2:.3g}" for a, n in largest)
         lines.append(f"area         {cost.total_area / NM2_PER_MM2:.3g} mm2 ({shares}, ...)")
     if found.cells_owned:
-        used = 100 * found.cells_used / found.cells_owned
-        lines.append(f"utilisation  {used:.1f} % of {found.cells_owned:,} cells in {found.arrays:,} arrays")
+        lines.append(
+            f"full         {percent(found.full)} of {found.cells_owned:,} cells in {found.arrays:,} arrays"
+        )
     if cost.write is not None:
         time = "" if cost.write_time is None else f" and {si(cost.write_time / FEMTO, 's')}"
         energy = si(cost.write / ATTO, "J")
@@ -64,7 +68,7 @@ def paragraph(cost: Cost) -> list[str]:
     return lines
 
 
-def text(cost: Cost) -> list[str]:
+def text(cost: Cost, layers: Sequence[int], room: Room = EVERYTHING) -> list[str]:
     """Everything, with a blank line before."""
-    lines = ["", energy_table(cost)] if cost.energy is not None else []
+    lines = ["", energy_table(cost, layers, room)] if cost.energy is not None else []
     return [*lines, "", *paragraph(cost)]

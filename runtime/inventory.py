@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from isa.geometry import arrays_of, ceil_div, drive_of, firing, geometry
+from isa.geometry import array_size, arrays_of, ceil_div, drive_of, firing, geometry
 from isa.program import Crossbar, Program, Target
 from runtime.counters import Counters
 
@@ -34,6 +34,11 @@ class Inventory:
     cells_used: int
     cells_written: int
     rows: int
+
+    @property
+    def full(self) -> float | None:
+        """Cells that hold a weight / cells owned."""
+        return self.cells_used / self.cells_owned if self.cells_owned else None
 
 
 def inventory(program: Program, counters: Sequence[tuple[str, Counters]]) -> Inventory:
@@ -91,12 +96,6 @@ def _lines(crossbar: Crossbar, target: Target) -> tuple[int, int, int]:
             latched += crossbar.rows * reached.register_bits
             references += crossbar.rows * reached.column_tiles * reference
     return times * latched, times * results, times * references
-
-
-def array_size(crossbar: Crossbar, target: Target) -> tuple[int, int]:
-    """Word lines and bit lines of the arrays that `crossbar` lies on; without a limit, as it needs."""
-    shape = geometry(crossbar, target)
-    return shape.array_rows, target.columns or shape.array_columns * shape.wires + shape.reference
 
 
 def _lanes(work: Sequence[tuple[int, int]]) -> int:

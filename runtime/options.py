@@ -25,7 +25,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", metavar="T", help="costs and devices: a target or a TOML file of the same machine "
         "(default: the target that the program names)",
     )  # fmt: skip
+    add_all_layers(parser)
     parser.add_argument("--trace", action="store_true", help="print every instruction (with --engine step)")
+
+
+def add_all_layers(parser: argparse.ArgumentParser) -> None:
+    """For tables with a row per layer."""
+    parser.add_argument(
+        "--all-layers", action="store_true",
+        help="show every layer on a terminal, not only those that matter most; files and --json have all",
+    )  # fmt: skip
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +49,5 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed", metavar="N", type=seed, default=0,
-        help="analog: which of all machines built alike; diff draws inputs that nobody gave from N + 1 "
-        "(default: 0)",
+        help="analog: which of all machines that are built alike (default: 0)",
     )  # fmt: skip

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runtime.room import EVERYTHING, Room
+
 Cell = str | int | float | None
 LONGEST = 28
 """Longer names are cut: a table that wraps is no table."""
+SHORT = 14
+"""Names are cut to so many characters before a column of numbers gives way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,37 +27,40 @@ class Column:
     joules  with a metric prefix: 193 uJ
     right   text, flush right
     seconds measured seconds: 12.3 ms
+
+    Where a line is too narrow for all columns, those of the largest `spare` go first; 0 stays.
     """
 
     key: str
     heading: str
     style: Literal["text", "exact", "human", "bytes", "joules", "seconds", "right"] = "text"
+    spare: int = 0
 
 
 COUNTERS = (
     Column("name", "layer"),
-    Column("op", "op"),
-    Column("mapping", "mapping"),
-    Column("rounds", "rounds", "exact"),
+    Column("op", "op", spare=3),
+    Column("mapping", "mapping", spare=2),
+    Column("rounds", "rounds", "exact", spare=3),
     Column("cycles", "cycles", "exact"),
-    Column("busy", "busy", "right"),
-    Column("arrays", "arrays", "exact"),
-    Column("drives", "drives", "human"),
-    Column("gated_drives", "gated", "human"),
-    Column("inserted_zeros", "inserted", "human"),
-    Column("activations", "activations", "human"),
+    Column("busy", "busy", "right", spare=1),
+    Column("arrays", "arrays", "exact", spare=1),
+    Column("drives", "drives", "human", spare=5),
+    Column("gated_drives", "gated", "human", spare=6),
+    Column("inserted_zeros", "inserted", "human", spare=7),
+    Column("activations", "activations", "human", spare=8),
     Column("conversions", "conversions", "human"),
-    Column("shift_adds", "shift-adds", "human"),
-    Column("sums", "sums", "human"),
-    Column("vector_ops", "vector ops", "human"),
-    Column("buffer_reads", "read", "bytes"),
-    Column("buffer_writes", "written", "bytes"),
+    Column("shift_adds", "shift-adds", "human", spare=10),
+    Column("sums", "sums", "human", spare=9),
+    Column("vector_ops", "vector ops", "human", spare=4),
+    Column("buffer_reads", "read", "bytes", spare=5),
+    Column("buffer_writes", "written", "bytes", spare=5),
 )
 """The per-layer table of `run`."""
 
 HOSTS = (
-    Column("host_calls", "host calls", "exact"),
-    Column("host_bits", "moved", "bytes"),
+    Column("host_calls", "host calls", "exact", spare=4),
+    Column("host_bits", "moved", "bytes", spare=4),
     Column("host_s", "host time", "seconds"),
 )
 """More columns of it, for programs that call the host."""
@@ -64,20 +72,62 @@ LOSSES = (
 """More columns of it, for runs whose conversions lose something."""
 
 
-def table(rows: Sequence[Mapping[str, Cell]], columns: Sequence[Column] = COUNTERS) -> str:
-    """A heading, a rule and one line per row; numbers flush right, nothing for None is `-`."""
-    cells = [[write(row.get(column.key), column.style) for column in columns] for row in rows]
-    headings = [column.heading for column in columns]
-    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+def table(
+    rows: Sequence[Mapping[str, Cell]], columns: Sequence[Column] = COUNTERS, room: Room = EVERYTHING
+) -> str:
+    """A heading, a rule and one line per row; numbers flush right, nothing for None is `-`.
+
+    Where `room` is too narrow names are cut and columns left out, which a last line tells.
+    """
+    cells = {c.key: [c.heading, *(write(row.get(c.key), c.style) for row in rows)] for c in columns}
+    shown, left_out = list(columns), []
+    if room.width is not None:
+        while _width(shown, cells, SHORT) > room.width and any(c.spare for c in shown):
+            least = max(shown, key=lambda c: c.spare)
+            shown.remove(least)
+            left_out.append(least)
+    longest = LONGEST
+    while room.width is not None and longest > SHORT and _width(shown, cells, longest) > room.width:
+        longest -= 1
+    drawn = [[cut(text, _limit(c, longest)) for text in cells[c.key]] for c in shown]
+    widths = [max(map(len, texts)) for texts in drawn]
 
     def line(texts: Sequence[str]) -> str:
         padded = (
             text.ljust(width) if column.style == "text" else text.rjust(width)
-            for text, width, column in zip(texts, widths, columns, strict=True)
+            for text, width, column in zip(texts, widths, shown, strict=True)
         )
         return "  ".join(padded).rstrip()
 
-    return "\n".join([line(headings), "  ".join("-" * width for width in widths), *map(line, cells)])
+    head, *body = zip(*drawn, strict=True)
+    told = f"left out at this width: {', '.join(c.heading for c in columns if c in left_out)}"
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join(
+        [line(head), rule, *map(line, body), *(textwrap.wrap(told, room.width or 80) if left_out else [])]
+    )
+
+
+def _limit(column: Column, longest: int) -> int:
+    return longest if column.style == "text" else LONGEST
+
+
+def _width(columns: Sequence[Column], cells: Mapping[str, Sequence[str]], longest: int) -> int:
+    """Characters in a line, names cut to `longest`."""
+    widths = (min(max(map(len, cells[c.key])), _limit(c, longest)) for c in columns)
+    return sum(widths) + 2 * (len(columns) - 1)
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """The two ends of a text that is too long: names often differ in their last part alone."""
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (longest - 1 - head) :]}"
+
+
+def printable(text: str) -> str:
+    """A name as it can be shown: ONNX names may hold anything."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def write(value: Cell, style: str) -> str:
@@ -85,8 +135,7 @@ def write(value: Cell, style: str) -> str:
     if value is None:
         return "-"
     if isinstance(value, str):
-        shown = "".join(c if c.isprintable() else "?" for c in value)
-        return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+        return printable(value)
     if style == "human":
         return human(value)
     if style == "joules":
@@ -106,6 +155,15 @@ def human(value: float) -> str:
 def data_size(bits: float) -> str:
     """Bits as bytes: `512 B`, `25.1 MiB`."""
     return _scaled(bits / 8, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+
+
+def percent(share: float | None) -> str:
+    """`98.7 %`, `0.12 %`; `0` only where there is nothing, `-` where there is no whole."""
+    if share is None:
+        return "-"
+    if 0 < share < 5e-5:
+        return "<0.01 %"
+    return "0" if not share else f"{100 * share:.{1 if share >= 0.09995 else 2}f} %"
 
 
 def seconds(value: float) -> str:

@@ -13,6 +13,7 @@ from isa.program import Array, Program
 from isa.targets import device_of
 from runtime.analog import Sample
 from runtime.counters import Counters, Losses, total
+from runtime.coverage import at_limits, clipped_inputs, input_notes
 from runtime.doors import check_inputs, enter, leave, outer_name
 from runtime.engine import Engine, Fidelity, Trace
 from runtime.errors import InputError
@@ -33,6 +34,7 @@ class Result:
     notes         what the engine had to say, e.g. loop nests that `fast` handed to `step`
     host_seconds  layer name -> measured seconds of its host part, outside of the clock
     losses        what conversions lost, per layer in order; empty in `exact`
+    clipped       input name -> share of its values outside of what the program's scale covers
     """
 
     outputs: dict[str, Array]
@@ -43,6 +45,7 @@ class Result:
     notes: tuple[str, ...] = ()
     host_seconds: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[Losses, ...] = ()
+    clipped: Mapping[str, float] = field(default_factory=dict)
 
 
 class Loaded:
@@ -94,10 +97,15 @@ class Loaded:
             counters=execution.counters,
             total=total(list(execution.counters)),
             accumulators={name: a.copy() for name, a in memory.accumulators.items()},
-            notes=execution.notes,
+            notes=(*input_notes(self.program, arrays), *execution.notes),
             host_seconds=execution.host_seconds,
             losses=execution.losses,
+            clipped=clipped_inputs(self.program, arrays),
         )
+
+    def at_limits(self) -> list[float | None]:
+        """After a run, how much of every crossbar layer saturated: see runtime/coverage.py."""
+        return at_limits(self.program, self._memory.codes)
 
 
 def make_engine(

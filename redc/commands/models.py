@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from redc.commands.choices import DEFAULTS, bindings, compiling_options, samples_of
 from redc.commands.told import counted, print_document
 from redc.errors import UserError
+from runtime.room import Room
 
 if TYPE_CHECKING:
     from redc.ir.graph import Graph
@@ -76,6 +77,10 @@ MOST_REASONS = 4
 """Nodes of a host part that are listed with what keeps them from the accelerator."""
 
 
+def _room(options: argparse.Namespace) -> Room:
+    return Room.of_terminal(all_layers=options.all_layers)
+
+
 def default_output(model: str) -> Path:
     """`dir/net.onnx` compiles to `net.red` in the current folder."""
     return Path(Path(model).name.removesuffix(".onnx") + ".red")
@@ -94,7 +99,7 @@ def map_command(options: argparse.Namespace) -> int:
         layers = [layer.as_dict() for layer in maps]
         print_document({"schema": 1, "model": options.model, "target": options.target, "layers": layers})
         return 0
-    print(summary(maps))
+    print(summary(maps, _room(options)))
     if options.layer:
         print(f"\n{grids(maps[0])}")
     if options.plot:
@@ -147,12 +152,13 @@ def diff_command(options: argparse.Namespace) -> int:
             engine=options.engine,
             fidelity=options.fidelity,
             seed=options.seed,
+            input_seed=options.input_seed,
             **compiling,
         )
     if options.json:
         print_document(report.as_dict())
     else:
-        print(report.table())
+        print(report.table(_room(options)))
     return 0 if report.passed else 1
 
 
@@ -181,7 +187,7 @@ def compare_command(options: argparse.Namespace) -> int:
     if options.json:
         print_document(found.as_dict())
     else:
-        print(found.table())
+        print(found.table(Room.of_terminal(all_layers=True)))
     return 0
 
 
@@ -204,6 +210,7 @@ def montecarlo_command(options: argparse.Namespace) -> int:
         inputs=read_npz(options.input, "--input") if options.input is not None else None,
         trials=options.trials,
         seed=options.seed,
+        input_seed=options.input_seed,
         engine=options.engine,
         target=target,
         bind=bindings(options.bind),
@@ -214,5 +221,5 @@ def montecarlo_command(options: argparse.Namespace) -> int:
     if options.json:
         print_document(report.as_dict())
     else:
-        print(report.table())
+        print(report.table(_room(options)))
     return 0

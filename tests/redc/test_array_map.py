@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isa.geometry import array_size
 from isa.program import Target
 from redc.array_map import LayerMap, grids, layer_maps, summary
 from redc.cli import main
+from redc.compare import compare
 from redc.compiler import compile_with
 from redc.errors import UserError
 from redc.passes import Options
@@ -38,7 +40,10 @@ def test_tiles_hold_every_weight_once_and_are_the_arrays_of_the_program(
     tiles = [tile for array in range(layer.crossbar.count) for tile in layer.tiles(array)]
     groups, together = layer.crossbar.groups, min(layer.geometry.together, layer.crossbar.groups)
     assert len(tiles) * math.ceil(groups / layer.geometry.together) == layer.arrays
-    held = sum(tile.full for tile in tiles) * math.prod(layer.capacity) * groups / together
+    cells = (
+        sum(tile.full for tile in tiles) * math.prod(array_size(layer.crossbar, target)) * groups / together
+    )
+    held = cells / layer.geometry.wires
     assert held == pytest.approx(len(layer.table.placements) * math.prod(layer.band) * groups)
     assert all(0 < tile.full <= 1 + 1e-9 for tile in tiles)
     assert 0 < layer.full <= 1
@@ -49,7 +54,7 @@ def test_the_grid_of_a_packed_layer_by_hand() -> None:
     """k3 s2: taps 0 and 1, phases 0 and 1; phase 1 has kernel pixel 1 alone, so a blank."""
     layer = one(deconvolution((1, 1, 4), (1, 1, 3), strides=[2]), Target("any"), mapping="packed")
     assert grids(layer) == "one matrix\n  0 1  reads [q0]\n  2 -  reads [q0-1]"
-    assert summary([layer]).splitlines()[-1].split()[-1] == "75.0%"
+    assert summary([layer]).endswith("75.0 %")
 
 
 def test_a_picture_is_drawn_and_json_tells_everything(tmp_path: Path, capsys: Any) -> None:
@@ -83,3 +88,11 @@ def test_more_layers_than_fit_a_picture_are_refused(tmp_path: Path) -> None:
     layer = one(deconvolution((1, 1, 4), (1, 1, 3)), Target("any"))
     with pytest.raises(UserError, match="do not fit one picture"):
         plot([layer] * 9, tmp_path / "map.png")
+
+
+def test_map_and_compare_say_the_same_of_how_full_arrays_are() -> None:
+    for mapping in ("packed", "zero-padding", "pixel-wise"):
+        (row,) = compare("FCN_Deconv1", mappings=(mapping,), targets=("isaac",)).rows
+        (layer,) = layer_maps(compile_with("FCN_Deconv1", Options(mapping=mapping), target="isaac"))
+        assert row.cost is not None
+        assert row.cost.inventory.full == pytest.approx(layer.full)

@@ -92,6 +92,12 @@ def test_a_baseline_that_is_not_compared_is_an_error(baseline: str, message: str
     assert (caught.value.place, caught.value.message) == ("--baseline", message)
 
 
+def test_without_its_baseline_a_comparison_says_why_it_has_no_speed_up() -> None:
+    found = compare("GAN_Deconv4", mappings=("red", "packed"), targets=("isaac",))
+    assert found.ratios(found.rows[0]) == (None, None)
+    assert "note: no speed-up nor ratio: zero-padding is not among the mappings; --baseline" in found.table()
+
+
 def test_auto_tells_what_it_took() -> None:
     found = compare("FCN_Deconv2", mappings=("auto:minimise=area", "packed"), targets=("isaac",))
     assert [row.chosen for row in found.rows] == [{"pixel-wise, folded by 6": 1}, {"packed": 1}]
@@ -114,7 +120,7 @@ def test_json_has_every_number_and_the_table_every_row(found: Comparison) -> Non
         assert row.cost is not None
         assert entry["energy_aj"] == dict(row.cost.dynamic)
         assert entry["options"]["mapping"] == row.options.mapping
-        assert 0 < entry["utilisation"] <= 1
+        assert 0 < entry["full"] <= 1
     table = found.table()
     for row in found.rows:
         assert f"{row.model} on {row.target}\n" in table

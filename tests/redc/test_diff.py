@@ -236,9 +236,23 @@ def test_an_output_below_the_bound_fails_and_names_the_first_such_layer(program,
 
 
 def test_inputs_nobody_gave_are_named(program):
-    report = diff(generator(), program, seed=4)
-    assert report.notes[0] == "inputs: standard normal, default_rng(5)"
-    assert diff(generator(), program, seed=4) == report
+    report = diff(generator(), program, input_seed=5)
+    assert report.about == ("inputs: standard normal, default_rng(5)",)
+    assert diff(generator(), program, input_seed=5, seed=4) == report  # the seed is the machine's alone
+    assert diff(generator(), program).outputs != report.outputs
+
+
+def test_values_that_the_scales_do_not_cover_are_told(program, inputs):
+    assert not any("cover" in note for note in diff(generator(), program, inputs).table().splitlines())
+    report = diff(generator(), program, {"z": 100 * inputs["z"]})
+    assert report.passed
+    assert report.inputs["z"] > 0.5
+    assert all(row.clipped > 0.05 for row in report.clipping())
+    assert "clipped" in report.table()
+    assert "values lie outside of what the program's scales cover, most in" in report.table()
+    assert [layer["clipped"] for layer in report.as_dict()["layers"]] == [
+        row.clipped for row in report.layers
+    ]
 
 
 def test_the_json_document_has_the_keys_of_the_design(program, inputs):
@@ -246,12 +260,12 @@ def test_the_json_document_has_the_keys_of_the_design(program, inputs):
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert list(document) == [
         "schema", "model", "target", "mapping", "engine", "fidelity", "passed", "outputs", "layers", "totals",
-        "hosts",
+        "hosts", "inputs", "notes",
     ]  # fmt: skip
     assert list(document["outputs"][0]) == ["name", "shape", "sqnr_db", "max_abs_err", "cosine"]
     assert list(document["layers"][0]) == [
         "name", "kind", "op", "nodes", "tensor", "mapping", "integer_exact", "sqnr_db",
-        "rounds", "cycles", "arrays", "host_s", "conversions", "saturated", "rounded",
+        "rounds", "cycles", "arrays", "host_s", "conversions", "saturated", "rounded", "clipped",
         "energy_j", "latency_s", "energy_aj", "leakage_aj",
     ]  # fmt: skip
     totals = ["rounds", "cycles", "latency_s", "energy_j", "arrays", "area_mm2"]

@@ -50,7 +50,7 @@ def test_the_table_lines_up() -> None:
         "layer                            rounds  drives",
         "----------------------------  ---------  ------",
         "ct1                           1,234,567  9.88 M",
-        "a name that is far too long…          -       1",
+        "a name that i…ng for a table          -       1",
     ]
 
 
