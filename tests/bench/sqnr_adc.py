@@ -18,8 +18,8 @@ from bench_adc import prepared
 
 import redc
 import runtime
+from redc.closeness import Closeness
 from redc.compare_plot import PALETTE
-from redc.diff_report import Closeness
 from runtime.counters import Losses
 
 DOCS = Path(__file__).parents[2] / "docs"
