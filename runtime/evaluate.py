@@ -17,8 +17,8 @@ from isa.program import Array, Program
 from runtime.gather import Gather, Iterations, Sources
 from runtime.products import Operand
 from runtime.rounds import Differences, Rounds
-from runtime.stacked import stack
-from runtime.symbols import Apply, Combine, Expression, Linear, Load
+from runtime.stacked import Stacks
+from runtime.symbols import Apply, Combine, Expression, Linear, Load, attributes_of
 
 _SIGNED = (np.int8, np.int16, np.int32, np.int64)
 TABLE_LIMIT = 1 << 16
@@ -39,27 +39,24 @@ class Evaluator(Protocol):
 
 
 def evaluator(
-    program: Program,
-    iterations: Iterations,
-    values: Sequence[Expression],
-    length: int,
-    rounds: Sequence[Rounds] = (),
+    stacks: Stacks, values: Sequence[Expression], length: int, rounds: Sequence[Rounds] = ()
 ) -> Evaluator:
     """Evaluate expressions of one shape (`symbols.shape_of`) side by side, each `length` long.
 
-    `rounds` are the fires of the nest, where conversions may change their products.
+    `stacks` makes their products; `rounds` are the fires of the nest, where conversions may change
+    them.
     """
-    first = values[0]
+    program, iterations, first = stacks.program, stacks.iterations, values[0]
     if isinstance(first, Load):
         return _Load(program, iterations, first, len(values))
     if isinstance(first, Apply):
         arguments = [v.argument for v in values if isinstance(v, Apply)]
-        inner = evaluator(program, iterations, arguments, length, rounds)
+        inner = evaluator(stacks, arguments, length, rounds)
         return _apply(program, first, inner, len(values))
     if isinstance(first, Combine):
         combined = [v for v in values if isinstance(v, Combine)]
-        return _Combine(program, iterations, combined, length, rounds)
-    return _Linear(program, iterations, [v for v in values if isinstance(v, Linear)], length, rounds)
+        return _Combine(stacks, combined, length, rounds)
+    return _Linear(stacks, [v for v in values if isinstance(v, Linear)], length, rounds)
 
 
 def _tiled(constant: Array, times: int) -> Array:
@@ -89,7 +86,7 @@ class _Load:
 def _apply(program: Program, value: Apply, inner: Evaluator, times: int) -> Evaluator:
     constant = program.constant(value.constant)
     spec = INSTRUCTIONS[value.mnemonic]
-    attributes = _attributes(value)
+    attributes = attributes_of(value)
     if value.mnemonic != "lookup":
         return _Apply(value.mnemonic, inner, _tiled(constant, times), attributes)
     bounds = _bounds(program, value.argument)
@@ -97,11 +94,6 @@ def _apply(program: Program, value: Apply, inner: Evaluator, times: int) -> Eval
         domain = np.arange(bounds[0], bounds[1] + 1)
         return _Table(inner, spec.meaning(domain, constant.reshape(-1), **attributes), bounds[0])
     return _Apply("lookup", inner, constant.reshape(-1), attributes)
-
-
-def _attributes(value: Apply | Combine) -> dict[str, Any]:
-    """Those that are written, and the defaults of the others."""
-    return {a.name: a.default for a in INSTRUCTIONS[value.mnemonic].attributes} | dict(value.attributes)
 
 
 def _bounds(program: Program, value: Expression) -> tuple[int, int] | None:
@@ -160,23 +152,18 @@ class _Combine:
     """max, min, mul or div of several values (and constants): the instruction's own meaning on them."""
 
     def __init__(
-        self,
-        program: Program,
-        iterations: Iterations,
-        values: Sequence[Combine],
-        length: int,
-        rounds: Sequence[Rounds],
+        self, stacks: Stacks, values: Sequence[Combine], length: int, rounds: Sequence[Rounds]
     ) -> None:
         first = values[0]
         self.width = length * len(values)
         self.meaning, self.wide = INSTRUCTIONS[first.mnemonic].meaning, first.mnemonic in WIDE
-        self.attributes = _attributes(first)
+        self.attributes = attributes_of(first)
         self.arguments = [
-            evaluator(program, iterations, [value.arguments[i] for value in values], length, rounds)
+            evaluator(stacks, [value.arguments[i] for value in values], length, rounds)
             for i in range(len(first.arguments))
         ]
         self.constants = [
-            _tiled(program.constant(name).astype(np.int64), len(values)) for name in first.constants
+            _tiled(stacks.program.constant(name).astype(np.int64), len(values)) for name in first.constants
         ]
         self.cost = self.width * 8 + sum(argument.cost for argument in self.arguments)
 
@@ -195,24 +182,19 @@ class _Linear:
     """Products, other values and constants, added up exactly."""
 
     def __init__(
-        self,
-        program: Program,
-        iterations: Iterations,
-        values: Sequence[Linear],
-        length: int,
-        rounds: Sequence[Rounds],
+        self, stacks: Stacks, values: Sequence[Linear], length: int, rounds: Sequence[Rounds]
     ) -> None:
         self.width = length * len(values)
-        self.products = stack(program, iterations, values)
+        self.products = stacks(values)
         self.others = [
-            evaluator(program, iterations, [value.others[i] for value in values], length, rounds)
+            evaluator(stacks, [value.others[i] for value in values], length, rounds)
             for i in range(len(values[0].others))
         ]
         constant = np.zeros(self.width, np.int64)
         for name in values[0].constants:
-            constant += _tiled(program.constant(name).astype(np.int64), len(values))
+            constant += _tiled(stacks.program.constant(name).astype(np.int64), len(values))
         self.constant = constant if constant.any() else None
-        self.differences = Differences(iterations, values, length, rounds) if rounds else None
+        self.differences = Differences(stacks.iterations, values, length, rounds) if rounds else None
         self.cost = self.width * 8 + sum(p.cost for p in self.products)
         self.cost += sum(other.cost + self.width * 8 for other in self.others)
         if self.differences:

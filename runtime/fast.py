@@ -15,20 +15,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isa.program import Array, Buffer, Loop, Node, Program
+from isa.program import Loop, Node, Program
 from runtime.analog import Sample
 from runtime.converted_fast import Converters
 from runtime.count import count
 from runtime.counters import Losses
 from runtime.engine import Execution, Fidelity
-from runtime.evaluate import Evaluator, evaluator
-from runtime.gather import Iterations, Rows, Sources
+from runtime.gather import Iterations, Sources
 from runtime.machine import Memory
 from runtime.observe import observed_buffers
 from runtime.pieces import pieces
 from runtime.rounds import ConverterMaker, Rounds, seats_of
+from runtime.stacked import Stacks
 from runtime.step import StepEngine
-from runtime.strided import Grid
 from runtime.symbols import (
     Apply,
     Block,
@@ -42,11 +41,8 @@ from runtime.symbols import (
     nest_formulas,
     shape_of,
 )
+from runtime.writers import Add, Batch, View, Write
 
-CHUNK_BYTES = 4 << 20
-"""Working memory of one evaluation: iterations are taken so many at a time."""
-ADD_BYTES = 32 << 20
-"""The same where results are added up: few large pieces, each added to a buffer slot by slot."""
 CLASS_LIMIT = 1 << 12
 """Remainder classes of a nest with divided addresses; past that, masks serve."""
 
@@ -139,26 +135,6 @@ Seat = tuple[str, tuple[int, int] | None, bool]
 """What one writer writes: a buffer, the part of its vectors, and whether it adds."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Batch:
-    """Stores of one block and one shape, in some of its iterations.
-
-    `loops` are the counts of the loops around them, or just the number of iterations where these
-    are not all.  `targets` holds the row of the buffer that each result goes to, (iterations,
-    stores), -1 for dropped; `order` the moment of each, for where two results meet in one row.
-    """
-
-    iterations: int
-    loops: tuple[int, ...]
-    evaluator: Evaluator
-    targets: Rows
-    order: Rows
-
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        size = max(1, CHUNK_BYTES // max(1, self.evaluator.cost))
-        return ((a, min(a + size, self.iterations)) for a in range(0, self.iterations, size))
-
-
 class Nest:
     """One planned loop nest.  `make` gives its fires converters; None where those are ideal."""
 
@@ -227,13 +203,12 @@ def _batches(program: Program, block: Block, rounds: Sequence[Rounds]) -> Iterat
             counts = [loop.count for loop in block.loops]
             loops = tuple(itertools.dropwhile(lambda n: n == 1, counts[:-1])) + tuple(counts[-1:])
             loops = loops if math.prod(loops) == count_ else (count_,)
-            length = first.target.length(buffer.vector)
-            work = evaluator(program, iterations, [s.value for _, s in members], length, rounds)
             targets = np.stack([iterations.rows(s.target, buffer, 0, count_) for _, s in members], axis=1)
             positions = np.array([position for position, _ in members], np.intp)
             order = iterations.numbers[:, None] * len(block.stores) + positions
             seat = (buffer.name, first.target.part, first.accumulate)
-            yield seat, Batch(count_, loops, work, targets, order)
+            stores = [store for _, store in members]
+            yield seat, Batch(Stacks(program, iterations), loops, stores, targets, order, rounds)
 
 
 def _classes(program: Program, block: Block) -> Iterator[Iterations]:
@@ -278,116 +253,3 @@ def _without_inserted(program: Program, value: Expression, iterations: Iteration
             kept.append(piece)
     others = tuple(_without_inserted(program, other, iterations) for other in value.others)
     return replace(value, pieces=tuple(kept), others=others)
-
-
-class View:
-    """A part of every vector of a buffer; nests write its parts side by side."""
-
-    def __init__(self, buffer: Buffer, part: tuple[int, int] | None) -> None:
-        self.name = buffer.name
-        self.rows = math.prod(buffer.shape[:-1])
-        self._shape = (self.rows, buffer.vector)
-        self._columns = slice(0, buffer.vector) if part is None else slice(*part)
-        self.vector = self._columns.stop - self._columns.start
-
-    def of(self, array: Array) -> Array:
-        """The part of an array of the buffer's shape: (rows, vector)."""
-        return array.reshape(self._shape)[:, self._columns]
-
-
-class Write:
-    """All stores of a nest into one buffer: results in the order they were computed, then one
-    permutation into the buffer.  Where two meet in one row, the later one stays."""
-
-    def __init__(self, view: View, batches: Sequence[Batch], watch: bool) -> None:
-        self.view, self.vector, self.batches, self.watch = view, view.vector, batches, watch
-        rows = view.rows
-        self.starts = list(itertools.accumulate((b.targets.size for b in batches), initial=0))
-        targets = np.concatenate([b.targets.ravel() for b in batches])
-        order = np.concatenate([b.order.ravel() for b in batches])
-        self.source = _last_writers(targets, order, rows)
-        written = self.source >= 0
-        self.all_written = bool(written.all())
-        self.rows = None if self.all_written else np.flatnonzero(written)
-        if self.rows is not None:
-            self.source = self.source[self.rows]
-        self.in_place = (
-            self.all_written and len(targets) == rows and np.array_equal(self.source, np.arange(rows))
-        )
-
-    def run(self, memory: Memory, sources: Sources) -> None:
-        codes = self.view.of(memory.codes[self.view.name])
-        results = codes if self.in_place else np.empty((self.starts[-1], self.vector), codes.dtype)
-        before = np.empty((self.starts[-1], self.vector), np.int64) if self.watch else None
-        for start, batch in zip(self.starts, self.batches, strict=False):
-            each = batch.targets.shape[1]
-            for a, b in batch.chunks():
-                watch: list[Array] | None = [] if before is not None else None
-                value = batch.evaluator(sources, a, b, watch)
-                span = slice(start + a * each, start + b * each)
-                np.copyto(results[span], value.reshape(-1, self.vector), casting="unsafe")
-                if before is not None:
-                    before[span] = watch[0].reshape(-1, self.vector) if watch else 0
-        if not self.in_place:
-            self._move(results, codes)
-        if before is not None:
-            self._move(before, self.view.of(memory.accumulators[self.view.name]))
-
-    def _move(self, results: Array, target: Array) -> None:
-        if self.rows is None:
-            np.take(results, self.source, axis=0, out=target, mode="clip")
-        else:
-            target[self.rows] = results[self.source]
-
-
-def _last_writers(targets: Rows, order: Rows, rows: int) -> Rows:
-    """For each row of the buffer the result that stays in it, -1 where none goes."""
-    source = np.full(rows, -1, np.intp)
-    kept = np.flatnonzero(targets >= 0)
-    if np.bincount(targets[kept], minlength=rows).max(initial=0) > 1:
-        kept = kept[np.lexsort((order[kept], targets[kept]))]
-        last = np.append(targets[kept][1:] != targets[kept][:-1], True)
-        kept = kept[last[: len(kept)]]
-    source[targets[kept]] = kept
-    return source
-
-
-class Add:
-    """All `accum`s of a nest into one buffer; integer addition knows no order."""
-
-    def __init__(self, view: View, batches: Sequence[Batch]) -> None:
-        self.view, self.vector, self.batches = view, view.vector, batches
-        self.grids = [
-            [Grid.of(b.targets[:, s].reshape(b.loops)) for s in range(b.targets.shape[1])] for b in batches
-        ]
-
-    def run(self, memory: Memory, sources: Sources) -> None:
-        codes = self.view.of(memory.codes[self.view.name])
-        for batch, grids in zip(self.batches, self.grids, strict=True):
-            cost, peeled = max(1, batch.evaluator.cost), 0
-            while peeled < len(batch.loops) - 1 and cost * math.prod(batch.loops[peeled + 1 :]) > ADD_BYTES:
-                peeled += 1
-            # One value of the outer loops at a time; of the next, as many as fit.
-            outer, (count_, *inner) = batch.loops[:peeled], batch.loops[peeled:]
-            turn = math.prod(inner)
-            step = max(1, ADD_BYTES // (cost * turn))
-            for number, index in enumerate(np.ndindex(*outer)):
-                here = [grid.at(index) if grid else None for grid in grids]
-                for first in range(0, count_, step):
-                    last = min(first + step, count_)
-                    a, b = ((number * count_ + end) * turn for end in (first, last))
-                    value = batch.evaluator(sources, a, b, None).astype(codes.dtype, copy=False)
-                    value = value.reshape(last - first, *inner, len(grids), self.vector)
-                    for slot, grid in enumerate(here):
-                        self._add(codes, batch.targets[a:b, slot], grid, value[..., slot, :], first)
-
-    def _add(self, codes: Array, rows: Rows, grid: Grid | None, value: Array, first: int) -> None:
-        if grid is not None:
-            grid.add(codes, value, first)
-            return
-        inside = rows >= 0
-        some, values = rows[inside], value.reshape(-1, self.vector)[inside]
-        if len(some) and (some == some[0]).all():  # as a global pool adds
-            codes[some[0]] += values.sum(axis=0, dtype=codes.dtype)
-        else:
-            np.add.at(codes, some, values)

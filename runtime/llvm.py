@@ -37,8 +37,11 @@ class Function:
         self.a = dict(zip(arguments, function.args, strict=True))
         self.b = ir.IRBuilder(function.append_basic_block())
 
-    def compiled(self) -> Callable[..., None]:
-        """Its machine code, to be called with the arguments in order; it lets go of the GIL."""
+    def compiled(self, widen: bool = True) -> Callable[..., None]:
+        """Its machine code, to be called with the arguments in order; it lets go of the GIL.
+
+        widen  look for loops to turn into vectors, which takes as long as all the rest
+        """
         self.b.ret_void()
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -47,7 +50,9 @@ class Function:
         machine = target.create_target_machine(
             cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
         )
-        passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+        options = llvm.create_pipeline_tuning_options(speed_level=2 if widen else 1)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = widen
+        passes = llvm.create_pass_builder(machine, options)
         passes.getModulePassManager().run(module, passes)
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()

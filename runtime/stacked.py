@@ -15,7 +15,7 @@ import numpy as np
 from isa.program import Address, Array, Buffer, Crossbar, Program
 from runtime.gather import Gather, Iterations, Sources
 from runtime.products import Product, make_product
-from runtime.symbols import Linear
+from runtime.symbols import Linear, Piece
 
 DENSE_ROWS = 64
 """Input channels that a run of diagonal blocks spans, if one block has fewer."""
@@ -40,6 +40,7 @@ class Stacked:
 
     bound   no result, nor any partial sum on the way to it, exceeds it in magnitude
     result  dtype of what a call gives
+    width   values per iteration
     cost    bytes per iteration while it works
     """
 
@@ -64,6 +65,7 @@ class Stacked:
             part = slice(first + start * rows, first + stop * rows)
             gather = Gather(iterations, buffer, taps, product.operand, part)
             self.runs.append(_Run(gather, product, slice(start * columns, stop * columns)))
+        self.width = self.expressions * self.columns
         self.bound = max(run.product.bound for run in self.runs)
         kinds = {run.result for run in self.runs}
         self.result = kinds.pop() if len(kinds) == 1 else np.dtype(np.int64)
@@ -101,7 +103,7 @@ def stack(program: Program, iterations: Iterations, values: Sequence[Linear]) ->
     parts = []
     for name, source, part in seats:
         crossbar, buffer = program.crossbars[name], program.buffers[source]
-        data = program.constant(crossbar.data).reshape(crossbar.data_shape)
+        dtype = program.constant(crossbar.data).dtype
         rows, columns = crossbar.rows, crossbar.columns // crossbar.groups
         taps: dict[Address, int] = {}
         chosen = [
@@ -114,15 +116,36 @@ def stack(program: Program, iterations: Iterations, values: Sequence[Linear]) ->
             taps.setdefault(piece.source, len(taps))
         # Pieces of one sum that read the same vector add their weights.
         alone = len({(slot, piece.source) for slot, piece in chosen}) == len(chosen)
-        weights = np.zeros((len(taps), rows, len(values), columns), data.dtype if alone else np.int64)
+        weights = np.zeros((len(taps), rows, len(values), columns), dtype if alone else np.int64)
         for slot, piece in chosen:
-            block = data[piece.matrix.index][
-                piece.row_band * rows : (piece.row_band + 1) * rows,
-                piece.matrix.band * columns : (piece.matrix.band + 1) * columns,
-            ]
-            weights[taps[piece.source], :, slot] += block
+            weights[taps[piece.source], :, slot] += cells(program, piece)
         parts.append(Stacked(iterations, buffer, crossbar, list(taps), _narrow(weights)))
     return parts
+
+
+def cells(program: Program, piece: Piece) -> Array:
+    """The weights of a piece, (rows, columns / groups)."""
+    crossbar = program.crossbars[piece.matrix.name]
+    data = program.constant(crossbar.data).reshape(crossbar.data_shape)[piece.matrix.index]
+    rows, columns = crossbar.rows, crossbar.columns // crossbar.groups
+    first, left = piece.row_band * rows, piece.matrix.band * columns
+    block: Array = data[first : first + rows, left : left + columns]
+    return block
+
+
+class Stacks:
+    """The products of a nest's sums in some iterations, each stack made once."""
+
+    def __init__(self, program: Program, iterations: Iterations) -> None:
+        self.program, self.iterations = program, iterations
+        self._made: dict[tuple[int, ...], tuple[Sequence[Linear], list[Stacked]]] = {}
+
+    def __call__(self, values: Sequence[Linear]) -> list[Stacked]:
+        """See `stack`."""
+        key = tuple(map(id, values))
+        if key not in self._made:  # which keeps the values, and so their identities
+            self._made[key] = (values, stack(self.program, self.iterations, values))
+        return self._made[key][1]
 
 
 def _narrow(weights: Array) -> Array:

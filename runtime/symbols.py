@@ -13,7 +13,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from isa.instructions import INSTRUCTIONS
 from isa.program import (
     Address,
     ConstRef,
@@ -287,6 +289,11 @@ def _sum(terms: list[Operand], registers: Registers, fired: Fired) -> Linear:
     return Linear(tuple(pieces), tuple(products), tuple(others), tuple(constants))
 
 
+def attributes_of(value: Apply | Combine) -> dict[str, Any]:
+    """Those that are written, and the defaults of the others."""
+    return {a.name: a.default for a in INSTRUCTIONS[value.mnemonic].attributes} | dict(value.attributes)
+
+
 def divided(program: Program, block: Block) -> dict[str, int]:
     """Per loop variable, the period after which the remainders of divided addresses repeat."""
     periods: dict[str, int] = {}
@@ -312,6 +319,16 @@ def addresses(value: Expression) -> list[Address]:
     for other in value.others:
         found += addresses(other)
     return found
+
+
+def loads_in(value: Expression) -> list[Address]:
+    """Every address the expression loads from."""
+    if isinstance(value, Load):
+        return [value.source]
+    if isinstance(value, Apply):
+        return loads_in(value.argument)
+    arguments = value.arguments if isinstance(value, Combine) else value.others
+    return [address for argument in arguments for address in loads_in(argument)]
 
 
 def sums_in(value: Expression) -> list[Linear]:
