@@ -9,47 +9,48 @@ from typing import TYPE_CHECKING, Any
 
 from redc.array_map import LayerMap
 from redc.errors import UserError
-from redc.figure_file import write_figure
+from redc.figure_file import INK, PALETTE, check_plot, light, write_figure
 from redc.ir.text import coordinate_text
 from redc.mapping.schedule import Line, Placement
+from runtime.report import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANELS = 6
 """Layers in one picture; more would be too small to read."""
-WIDTH, TALLEST, HEAD = 11.0, 6.0, 1.0  # inches: of the picture, of a panel, of a panel's words
+WIDTH, HEAD = 11.0, 1.0  # inches: of the picture, of a panel's words
+TALLEST, TALL = 6.0, 2.8  # inches: of a panel alone, of one of several
 LEAN = 0.3
 """Height over width, or width over height, below which a picture is not drawn to scale."""
+NAMED = 7
+"""Phases that have a colour and a name each; of more, neighbours have similar colours."""
+MANY = 200
+"""Arrays whose outlines are thin."""
 LABELS = 24
 """Bands with a label on an axis."""
-EMPTY, BLANK, FAINT, EDGE, INK = "#ececea", "#ffffff", "#b8bcc2", "#30343a", "#1c1f24"
-FORMATS = (".png", ".svg")
+EMPTY, BLANK, EDGE = "#ececea", "#ffffff", "#30343a"
 Phase = tuple[Line, ...]
 
 
 def plot(maps: Sequence[LayerMap], path: Path) -> None:
     """Draw a panel per layer.  Raises UserError without matplotlib, for a name that is neither
     .png nor .svg, and for more layers than fit."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(
-            f"{str(path)!r} is no picture", place="--plot", hint="it ends in " + " or ".join(FORMATS)
-        )
+    check_plot(path)
     if len(maps) > PANELS:
         raise UserError(
             f"{len(maps)} layers do not fit one picture", place="--plot", hint="choose one with --layer NAME"
         )
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("pictures need matplotlib", place="--plot", hint="pip install 'redc[plot]'") from None
-    heights = [_height(m) for m in maps]
-    figure = Figure(figsize=(WIDTH, sum(heights)), dpi=150, layout="constrained")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    tallest = TALLEST if len(maps) == 1 else TALL
+    heights = [_height(m, tallest) for m in maps]
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for layer, axes in zip(maps, panels, strict=True):
-        _panel(layer, axes)
+    for layer, axes, height in zip(maps, panels, heights, strict=True):
+        _panel(layer, axes, height - HEAD)
     write_figure(figure, path)
 
 
@@ -77,13 +78,14 @@ def _gap(layer: LayerMap) -> float:
     return 0.08 * min(_outline(layer))
 
 
-def _height(layer: LayerMap) -> float:
+def _height(layer: LayerMap, tallest: float) -> float:
     down, across = _grid(layer)
     high, wide = _outline(layer)
-    return min(TALLEST, max(1.6, WIDTH * 0.85 * down * high / (across * wide))) + HEAD
+    return min(tallest, max(1.6, WIDTH * 0.85 * down * high / (across * wide))) + HEAD
 
 
-def _panel(layer: LayerMap, axes: Axes) -> None:
+def _panel(layer: LayerMap, axes: Axes, inches: float) -> None:
+    """Draw one layer on axes so many inches high."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
@@ -114,28 +116,42 @@ def _panel(layer: LayerMap, axes: Axes) -> None:
         PatchCollection(places, facecolor=BLANK, edgecolor="#b8bcc2", linewidth=0.4, hatch="////")
     )
     axes.add_collection(PatchCollection(seats, facecolor=fills, edgecolor="white", linewidth=0.5))
-    axes.add_collection(PatchCollection(arrays, facecolor="none", edgecolor=EDGE, linewidth=0.7))
+    thin = 0.7 if len(arrays) < MANY else 0.3
+    axes.add_collection(PatchCollection(arrays, facecolor="none", edgecolor=EDGE, linewidth=thin))
     total = across * (wide + gap) - gap, down * (high + gap) - gap
     axes.set_xlim(-0.004 * total[0], 1.004 * total[0])
     axes.set_ylim(1.01 * total[1], -0.01 * total[1])
-    scale = WIDTH * 0.9 * 72 / total[0], (_height(layer) - HEAD) * 72 / total[1]  # points per line
+    scale = WIDTH * 0.9 * 72 / total[0], inches * 72 / total[1]  # points per line
     if LEAN < total[0] / total[1] < 1 / LEAN:
         scale = min(scale), min(scale)
         axes.set_aspect("equal", anchor="NW")
     _label_seats(layer, axes, corner, scale)
     _label_axes(layer, axes)
+    _name_phases(layer, axes, phases, colours)
     for side in axes.spines.values():
         side.set_visible(False)
     axes.set_title(_title(layer), fontsize=10, loc="left", color=INK)
 
 
 def _colours(count: int) -> list[Any]:
+    """Of the phases; ink stays readable on them."""
     from matplotlib import colormaps
+    from matplotlib.colors import to_hex
 
-    if count <= 4:
-        return [colormaps["tab20"](n) for n in (1, 3, 5, 7)[:count]]
-    strong = [colormaps["turbo"](0.05 + 0.9 * n / (count - 1))[:3] for n in range(count)]
-    return [tuple(0.45 + 0.55 * part for part in colour) for colour in strong]  # ink stays readable
+    if count <= NAMED:
+        return [light(colour) for colour in PALETTE[:count]]
+    return [light(to_hex(colormaps["viridis"](n / (count - 1)))) for n in range(count)]
+
+
+def _name_phases(layer: LayerMap, axes: Axes, phases: dict[Phase, int], colours: list[Any]) -> None:
+    """Which colour feeds which output pixel, where that are few and no axis says it."""
+    from matplotlib.patches import Patch
+
+    if not 1 < len(phases) <= NAMED or layer.crossbar.count == 1:
+        return
+    names = {phases[s.writes]: coordinate_text(s.writes, layer.table) for s in layer.table.placements}
+    handles = [Patch(facecolor=colours[n], label=f"feeds {names[n]}") for n in sorted(names)]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
 
 
 def _label_seats(layer: LayerMap, axes: Axes, corner: Any, scale: tuple[float, float]) -> None:
@@ -188,8 +204,12 @@ def _title(layer: LayerMap) -> str:
     arrays = "1 array" if layer.arrays == 1 else f"{layer.arrays:,} arrays"
     turns = f", {layer.table.turns} turns" if layer.table.turns > 1 else ""
     high, wide = layer.capacity
+    seats = x.row_bands * x.column_bands * x.count
+    phases = len({seat.writes for seat in layer.table.placements})
+    blanks = seats - len(layer.table.placements)
+    key = ["colour: phase"] * (phases > 1) + ["hatched: blank"] * (blanks > 0)
     return (
         f"{layer.name}: {layer.table.mapping} on {layer.target.name}{turns}\n"
         f"{what} of {rows} x {columns}{blocks}; {arrays} of {high} x {wide} weights, "
-        f"{layer.full:.1%} full; colour = phase, hatched = blank"
+        + "; ".join([f"{percent(layer.full)} full", *key])
     )

@@ -1,199 +1,197 @@
-"""`redc compare --plot`: speed-up, energy by component and area as grouped bars, a row per target."""
+"""`redc compare --plot`: speed-up, energy by component and area as bars, a line per mapping.
+
+A block of lines per target, in it a group per model.  Energy and area are drawn over the baseline's
+on a linear axis, with their own numbers beside the bars; the speed-up is logarithmic, from 1x.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isa.costs import COMPONENTS
-from isa.files import check_writable
 from redc.compare_table import large_parts, parts
-from redc.errors import UserError
-from redc.figure_file import write_figure
+from redc.figure_file import FAINT, INK, PALETTE, check_plot, light, write_figure
 from runtime.cost import ATTO, NM2_PER_MM2
 from runtime.cost_report import heading
+from runtime.report import si
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from redc.compare import Comparison, Row
-    from runtime.cost import Cost
 
-ENDINGS = (".png", ".svg")
-PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bb7744", "#999933")
-"""Of mappings: Paul Tol's bright colours, which the colour-blind can tell apart too."""
 PART_COLOURS = {
-    "driver": "#88ccee",
-    "array": "#44aa99",
+    "driver": "#56b4e9",
+    "array": "#009e73",
     "sample_hold": "#117733",
-    "adc": "#cc6677",
-    "shift_add": "#ddcc77",
-    "adder": "#999933",
-    "register": "#aa4499",
-    "buffer": "#332288",
+    "adc": "#d55e00",
+    "shift_add": "#f0e442",
+    "adder": "#e69f00",
+    "register": "#cc79a7",
+    "buffer": "#0072b2",
     "vector": "#882255",
-    "control": "#661100",
-    "leakage": "#bbbbbb",
-    "other": "#eeeeee",
+    "control": "#332288",
+    "leakage": "#aaaaaa",
+    "other": "#dddddd",
 }
-WIDTH = 0.82
-"""Of a group of bars; groups lie 1 apart."""
+BAR, LINE, WIDTH = 0.74, 0.2, 11.0
+"""Height of a bar in lines; of a line, and the picture's width, in inches."""
+ROOM = 1.55
+"""How far an axis goes beyond its longest bar, for the words beside it."""
 
 
-def check_plot(path: str) -> None:
-    """Raise UserError for a picture that cannot be drawn, before anything is compiled."""
-    if Path(path).suffix.lower() not in ENDINGS:
-        raise UserError(f"{path!r} ends in neither .png nor .svg", place="--plot", hint="out.png")
-    check_writable(Path(path))
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UserError(
-            "drawing needs matplotlib, which is not installed",
-            place="--plot",
-            hint="pip install 'redc[plot]' (or pip install matplotlib)",
-        ) from error
-    matplotlib.use("Agg", force=False)
-
-
-def plot(comparison: Comparison, path: str) -> None:
-    """Draw to `path`.  Targets without costs show speed-up alone."""
+def plot(comparison: Comparison, path: str | Path) -> None:
+    """Draw to `path`.  What is not known of a target is left out, and said."""
     check_plot(path)
     from matplotlib.figure import Figure
 
     targets = list(dict.fromkeys(row.target for row in comparison.rows))
-    mappings = list(dict.fromkeys(row.mapping for row in comparison.rows))
-    models = list(dict.fromkeys(row.model for row in comparison.rows))
-    colours = {mapping: PALETTE[i % len(PALETTE)] for i, mapping in enumerate(mappings)}
-    wide = max(3.6, 0.24 * len(models) * len(mappings) + 1.2)
-    figure = Figure(figsize=(3 * wide, 3.4 * len(targets) + 0.9), layout="constrained")
-    grid: Any = figure.subplots(len(targets), 3, squeeze=False)
-    for axes, target in zip(grid, targets, strict=True):
-        rows = [row for row in comparison.rows if row.target == target]
-        bars = _Bars(comparison, models, mappings, rows)
-        bars.speedup(axes[0], colours)
-        bars.energy(axes[1], colours)
-        bars.area(axes[2], colours)
-        axes[0].set_ylabel(f"{target}\n\nspeed-up over {comparison.over.text}")
-    handles = [_patch(colours[mapping]) for mapping in mappings]
-    figure.legend(handles, mappings, loc="outside upper center", ncols=min(6, len(mappings)), frameon=False)
-    drawn = _stack([row.cost for row in comparison.rows if row.cost and row.cost.energy])
-    handles = [_patch(PART_COLOURS[name]) for name in drawn]
-    names = [heading(name) for name in drawn]
+    blocks = [_Block(comparison, [row for row in comparison.rows if row.target == t]) for t in targets]
+    heights = [block.lines for block in blocks]
+    figure = Figure(figsize=(WIDTH, LINE * sum(heights) + 0.5 * len(blocks) + 0.9), layout="constrained")
+    grid: Any = figure.subplots(len(blocks), 3, squeeze=False, sharey="row", height_ratios=heights)
+    for block, target, axes in zip(blocks, targets, grid, strict=True):
+        block.speedup(axes[0])
+        block.energy(axes[1])
+        block.area(axes[2])
+        block.label(axes[0], target)
+    over = comparison.over.text
+    whole = f"that of {over}" if any(comparison.baseline(row) for row in comparison.rows) else "the largest"
+    for axes, words in zip(
+        grid[0],
+        (f"speed-up over {over} (log scale)", f"energy over {whole}", f"area over {whole}"),
+        strict=True,
+    ):
+        axes.set_title(words, fontsize=9, loc="left", color=INK)
+    drawn = [name for name in PART_COLOURS if any(name in block.stack for block in blocks)]
     if drawn:
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False, fontsize=8)
-    write_figure(figure, path, dpi=130)
+        from matplotlib.patches import Patch
+
+        handles = [Patch(facecolor=PART_COLOURS[name]) for name in drawn]
+        figure.legend(
+            handles, [heading(name) for name in drawn], loc="outside lower center", ncols=len(drawn),
+            frameon=False, fontsize=8, title="energy of", title_fontsize=8,
+        )  # fmt: skip
+    write_figure(figure, path)
 
 
-def _patch(colour: str) -> Any:
-    from matplotlib.patches import Patch
+class _Block:
+    """The lines of one target: for each model a heading, and a line per mapping."""
 
-    return Patch(facecolor=colour, edgecolor="#444444", linewidth=0.4)
-
-
-def _stack(costs: list[Cost]) -> list[str]:
-    """The parts of a bar of energy, from the bottom."""
-    large = large_parts(costs)
-    return [*(name for name in (*COMPONENTS, "leakage") if name in large), "other"] if costs else []
-
-
-class _Bars:
-    """The bars of one target: a group per model, in it a bar per mapping."""
-
-    def __init__(
-        self, comparison: Comparison, models: list[str], mappings: list[str], rows: list[Row]
-    ) -> None:
+    def __init__(self, comparison: Comparison, rows: list[Row]) -> None:
         self.comparison = comparison
-        self.models = models
-        self.mappings = mappings
-        self.rows = {(row.model, row.mapping): row for row in rows if row.cost is not None}
-        self.thin = WIDTH / len(mappings)
+        self.models: dict[str, float] = {}
+        self.places: list[tuple[float, Row]] = []
+        line = 0.0
+        for row in rows:
+            if row.model not in self.models:
+                line += 0.6 if self.models else 0
+                self.models[row.model] = line
+                line += 1
+            self.places.append((line, row))
+            line += 1
+        self.lines = line
+        costs = [row.cost for row in rows if row.cost and row.cost.energy]
+        large = large_parts(costs)
+        self.stack = [*(n for n in (*COMPONENTS, "leakage") if n in large), "other"] if costs else []
 
-    def place(self, model: str, mapping: str) -> float:
-        first = self.models.index(model) - WIDTH / 2 + self.thin / 2
-        return first + self.mappings.index(mapping) * self.thin
+    def speedup(self, axes: Axes) -> None:
+        """Bars from 1x to the right where a mapping is faster, to the left where it is slower."""
+        values = [(y, row, self.comparison.ratios(row)[0]) for y, row in self.places]
+        known = [(y, row, value) for y, row, value in values if value]
+        axes.set_xscale("log", base=2)
+        for y, row, value in known:
+            colour = light(PALETTE[0], 0.35) if row is self.comparison.baseline(row) else PALETTE[0]
+            axes.barh(y, value - 1, BAR, left=1, color=colour)
+            _beside(axes, max(value, 1), y, f"{value:.3g}x")
+        most = max((value for *_, value in known), default=1.0)
+        least = min((value for *_, value in known), default=1.0)
+        axes.set_xlim(0.9 * least if least < 1 else 1, 2 * max(2.0, most))
+        if least < 1:
+            axes.axvline(1, color=INK, linewidth=0.8)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+        self.dress(axes, "" if known else f"no {self.comparison.over.text} to compare with")
 
-    def speedup(self, axes: Axes, colours: dict[str, str]) -> None:
-        """Cycles of zero-padding over cycles; labelled, for the scale is logarithmic."""
-        values = {key: self.comparison.ratios(row)[0] for key, row in self.rows.items()}
-        if self.simple(axes, values, colours, "{:.3g}x"):
-            axes.set_yscale("log", base=2)
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}x")
-            drawn = [value for value in values.values() if value]
-            axes.set_ylim(0.7 * min(1, *drawn), 2.2 * max(drawn))
+    def energy(self, axes: Axes) -> None:
+        """A bar stacked by component."""
 
-    def area(self, axes: Axes, colours: dict[str, str]) -> None:
-        """Square millimetres."""
-        values = {
-            key: row.cost.total_area / NM2_PER_MM2
-            for key, row in self.rows.items()
-            if row.cost and row.cost.total_area
-        }
-        if self.simple(axes, values, colours, "{:.3g}"):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter("")
-            axes.set_ylabel("area, mm²")
-            axes.set_ylim(top=2.5 * max(values.values()))
-
-    def simple(self, axes: Axes, values: Any, colours: dict[str, str], label: str) -> bool:
-        known = {key: value for key, value in values.items() if value}
-        for (model, mapping), value in known.items():
-            x = self.place(model, mapping)
-            axes.bar(x, value, self.thin, color=colours[mapping], edgecolor="#444444", linewidth=0.4)
-            axes.annotate(
-                label.format(value), (x, value), (0, 2), textcoords="offset points", ha="center",
-                va="bottom", rotation=90, fontsize=6.5,
-            )  # fmt: skip
-        self.dress(axes, bool(known))
-        return bool(known)
-
-    def energy(self, axes: Axes, colours: dict[str, str]) -> None:
-        """Stacked by component, as a share of zero-padding's energy (of the largest without it);
-        below each bar its mapping's colour."""
-        costs = [row.cost for row in self.rows.values() if row.cost and row.cost.energy]
-        stack = _stack(costs)
-        for (model, mapping), row in self.rows.items():
-            if row.cost is None or not row.cost.energy:
-                continue
-            whole = self.whole(model)
+        def draw(y: float, row: Row, unit: float) -> None:
+            assert row.cost is not None
             own = parts(row.cost)
-            own["other"] = sum(amount for name, amount in own.items() if name not in stack)
-            low, x = 0.0, self.place(model, mapping)
-            for name in stack:
-                height = own.get(name, 0) / whole
-                axes.bar(
-                    x, height, self.thin, low, color=PART_COLOURS[name], edgecolor="#444444",
-                    linewidth=0.3,
-                )  # fmt: skip
-                low += height
-            axes.annotate(
-                f"{100 * low:.3g} %", (x, low), (0, 2), textcoords="offset points", ha="center",
-                va="bottom", rotation=90, fontsize=6.5,
+            own["other"] = sum(amount for name, amount in own.items() if name not in self.stack)
+            left = 0.0
+            for name in self.stack:
+                wide = own.get(name, 0) / unit
+                axes.barh(y, wide, BAR, left, color=PART_COLOURS[name])
+                left += wide
+
+        self.relative(
+            axes, lambda row: row.cost.energy if row.cost else None, draw, lambda v: si(v / ATTO, "J")
+        )
+
+    def area(self, axes: Axes) -> None:
+        """A plain bar."""
+
+        def draw(y: float, row: Row, unit: float) -> None:
+            assert row.cost is not None
+            axes.barh(y, (row.cost.total_area or 0) / unit, BAR, color=PALETTE[2])
+
+        def words(area: float) -> str:
+            return f"{area / NM2_PER_MM2:.3g} mm²"
+
+        self.relative(axes, lambda row: row.cost.total_area if row.cost else None, draw, words)
+
+    def relative(
+        self,
+        axes: Axes,
+        value: Callable[[Row], float | None],
+        draw: Callable[[float, Row, float], None],
+        words: Callable[[float], str],
+    ) -> None:
+        """Bars over the baseline's value (without one: over the model's largest), linear."""
+        from matplotlib.ticker import MaxNLocator
+
+        longest = 0.0
+        for y, row in self.places:
+            amount = value(row)
+            if not amount:
+                continue
+            base = self.comparison.baseline(row)
+            largest = max(value(r) or 0 for _, r in self.places if r.model == row.model)
+            unit = (value(base) if base else None) or largest
+            draw(y, row, unit)
+            longest = max(longest, amount / unit)
+            _beside(axes, amount / unit, y, f"{100 * amount / unit:.3g} %  ({words(amount)})")
+        axes.set_xlim(0, ROOM * longest or 1)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
+        self.dress(axes, "" if longest else "not published")
+
+    def label(self, axes: Axes, target: str) -> None:
+        """The words on the left."""
+        axes.set_yticks([y for y, _ in self.places], [row.mapping for _, row in self.places], fontsize=7.5)
+        axes.set_ylabel(target, fontsize=10, fontweight="bold", color=INK)
+        axes.set_ylim(self.lines - 0.4, -0.6)
+        for model, y in self.models.items():
+            axes.text(
+                0.01, y, model, transform=axes.get_yaxis_transform(), fontsize=8, fontweight="bold",
+                va="center", color=INK, bbox={"fc": "white", "ec": "none", "pad": 1.0},
             )  # fmt: skip
-        self.dress(axes, bool(costs))
-        if costs:
-            axes.set_ylabel(f"energy over {self.comparison.over.text}'s")
-            top = 1.12 * axes.get_ylim()[1]
-            axes.set_ylim(-0.03 * top, top)
-            for (model, mapping), row in self.rows.items():
-                if row.cost and row.cost.energy:
-                    axes.bar(self.place(model, mapping), -0.03 * top, self.thin, color=colours[mapping])
-            axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        for row, y in [(row, y) for y, row in self.places if row.cost is None]:
+            axes.text(1.02, y, "does not fit" if row.problem else "", fontsize=7, va="center", color=INK)
 
-    def whole(self, model: str) -> int:
-        """What a full bar stands for."""
-        rows = [row for (name, _), row in self.rows.items() if name == model]
-        base = self.comparison.baseline(rows[0])
-        energies = [row.cost.energy for row in ([base] if base else rows) if row.cost]
-        return max((energy for energy in energies if energy), default=ATTO)
-
-    def dress(self, axes: Axes, known: bool) -> None:
-        axes.set_xticks(range(len(self.models)), self.models, fontsize=7.5)
-        axes.set_xlim(-0.6, len(self.models) - 0.4)
+    def dress(self, axes: Axes, missing: str) -> None:
         axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", linewidth=0.3)
+        axes.tick_params(axis="x", labelsize=7.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=FAINT, linewidth=0.5)
         axes.set_axisbelow(True)
-        if not known:
-            axes.text(0.5, 0.5, "not published", ha="center", va="center", transform=axes.transAxes)
-            axes.set_axis_off()
+        if missing:
+            axes.text(0.5, 0.5, missing, ha="center", va="center", transform=axes.transAxes, color=INK)
+            axes.set_xticks([])
+
+
+def _beside(axes: Axes, x: float, y: float, text: str) -> None:
+    axes.annotate(text, (x, y), (3, 0), textcoords="offset points", va="center", fontsize=7, color=INK)

@@ -1,62 +1,73 @@
-"""`redc montecarlo --plot`: how the SQNR of every layer and output spreads over the trials."""
+"""`redc montecarlo --plot`: how the SQNR of every layer and output spreads over the machines."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redc.compare_plot import PALETTE, check_plot
-from redc.figure_file import write_figure
+from redc.figure_file import FAINT, INK, PALETTE, check_plot, light, write_figure
 from redc.montecarlo_report import quantile
+from runtime.report import cut
+from runtime.room import Room
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from redc.montecarlo_report import MonteCarlo, Spread
+    from redc.montecarlo_report import MonteCarlo
 
-SHIFT = 0.14
-"""Between what is drawn for one layer."""
+MOST = 40
+"""Layers in one picture: of more, those of lowest SQNR."""
+SHIFT = 0.17
+"""Between the two lines of one layer."""
 
 
-def plot(report: MonteCarlo, path: str) -> None:
-    """Draw to `path`: per layer the median, a bar from 5 to 95 % of the trials, and the worst."""
+def plot(report: MonteCarlo, path: str | Path) -> None:
+    """Draw to `path`: per layer every machine, their median and the range from 5 to 95 %."""
     check_plot(path)
     from matplotlib.figure import Figure
 
-    spreads = [*report.layers, *report.outputs]
-    figure = Figure(figsize=(max(5.0, 0.55 * len(spreads) + 2.2), 4.2), layout="constrained")
+    room = Room(layers=MOST)
+    chosen = room.first([quantile(spread.against_float, 0.5) for spread in report.layers])
+    layers = [report.layers[i] for i in chosen]
+    spreads = [*layers, *report.outputs]
+    figure = Figure(figsize=(7.0, 0.42 * len(spreads) + 1.6), layout="constrained")
     axes: Any = figure.subplots()
-    draw(axes, [s.against_float for s in spreads], -SHIFT, PALETTE[0], "against the float model")
-    draw(axes, [s.against_exact for s in spreads], SHIFT, PALETTE[1], "against exact")
-    ideal = [(x, s.ideal_db) for x, s in enumerate(spreads) if math.isfinite(s.ideal_db)]
-    axes.plot(*zip(*ideal, strict=True), "_", color="#444444", markersize=16, label="exact against float")
-    axes.set_xticks(range(len(spreads)), [label(s) for s in spreads], rotation=45, ha="right")
-    if report.layers:
-        axes.axvline(len(report.layers) - 0.5, color="#bbbbbb", linewidth=0.8)
-    axes.set_xlim(-0.6, len(spreads) - 0.4)
-    axes.set_ylabel("SQNR, dB")
-    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    draw(axes, [s.against_float for s in spreads], -SHIFT, PALETTE[0], "a machine against the float model")
+    draw(axes, [s.against_exact for s in spreads], SHIFT, PALETTE[1], "a machine against exact")
+    ideal = [(s.ideal_db, y) for y, s in enumerate(spreads) if math.isfinite(s.ideal_db)]
+    if ideal:
+        style = {"marker": "D", "s": 22, "color": INK}
+        axes.scatter(*zip(*ideal, strict=True), label="exact against the float model", **style)
+    names = [f"output {cut(s.name, 21)}" if s.key[0] == "output" else cut(s.name) for s in spreads]
+    axes.set_yticks(range(len(spreads)), names, fontsize=8)
+    axes.set_ylim(len(spreads) - 0.4, -0.6)
+    if layers:
+        axes.axhline(len(layers) - 0.5, color=INK, linewidth=0.6)
+    axes.set_xlabel("SQNR, dB", fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
-    how = "dot: median; bar: 5 to 95 % of the machines; triangle: worst"
-    axes.set_title(f"{report.model} on {report.target}, {report.trials} machines\n{how}", fontsize=9)
-    axes.legend(frameon=False, fontsize=8, loc="best")
-    write_figure(figure, path, dpi=130)
-
-
-def label(spread: Spread) -> str:
-    """An output's name says that it is one."""
-    name = spread.name if len(spread.name) < 20 else spread.name[:18] + "…"
-    return f"output {name}" if spread.key[0] == "output" else name
+    many = f"{report.trials} machines (tick: median, bar: 5 to 95 %)"
+    some = f"\n{MOST} of {len(report.layers)} layers, those of lowest SQNR" * (len(report.layers) > MOST)
+    title = f"{report.model} on {report.target}: {many}{some}"
+    axes.set_title(title, fontsize=9, loc="left", color=INK)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    write_figure(figure, path)
 
 
 def draw(axes: Axes, series: list[list[float]], shift: float, colour: str, text: str) -> None:
-    """Medians, bars from 5 to 95 % and the worst; what does not differ at all is left out."""
-    for x, values in enumerate(series):
+    """Every value as a dot, over them the median and the range; what does not differ is left out."""
+    dots: list[tuple[float, float]] = []
+    for y, values in enumerate(series):
         finite = [value for value in values if math.isfinite(value)]
-        if not finite:
-            continue
-        here = x + shift
-        axes.plot([here, here], [quantile(finite, 0.05), quantile(finite, 0.95)], color=colour, linewidth=3)
-        axes.plot(here, quantile(finite, 0.5), "o", color=colour, markersize=5, label=text)
-        axes.plot(here, min(finite), "v", color=colour, markersize=4, fillstyle="none")
-        text = "_"  # one entry in the legend
+        dots += [(value, y + shift) for value in finite]
+        if finite:
+            ends = [quantile(finite, 0.05), quantile(finite, 0.95)]
+            axes.plot(ends, [y + shift] * 2, color=colour, linewidth=1.6, solid_capstyle="butt", zorder=3)
+            axes.plot(quantile(finite, 0.5), y + shift, "|", color=colour, markersize=9, markeredgewidth=2)
+    if dots:
+        style: dict[str, Any] = {"s": 20, "facecolor": light(colour, 0.4), "edgecolor": colour}
+        axes.scatter(*zip(*dots, strict=True), linewidth=0.5, zorder=2, label=text, **style)

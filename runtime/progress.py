@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,11 +13,15 @@ T = TypeVar("T")
 
 PATIENCE = 2.0
 """Seconds before anything is shown."""
+TICK = 0.5
+"""Seconds between two looks at the clock."""
+WIDTH = 24
+"""Of a bar, in characters."""
 
 
 @contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Show `what` and the seconds on standard error while the body runs, then wipe the line."""
+def _ticking(line: Callable[[float], str]) -> Iterator[None]:
+    """Show `line(seconds since the start)` on standard error while the body runs, then wipe it."""
     if not sys.stderr.isatty():
         yield
         return
@@ -27,8 +31,10 @@ def progress(what: str) -> Iterator[None]:
     def show() -> None:
         if done.wait(PATIENCE):
             return
-        while not done.wait(0.5):
-            print(f"\r{what} ... {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
+        while True:
+            print(f"\r\033[K{line(time.monotonic() - start)}", end="", file=sys.stderr, flush=True)
+            if done.wait(TICK):
+                break
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=show, daemon=True)
@@ -40,23 +46,24 @@ def progress(what: str) -> Iterator[None]:
         thread.join()
 
 
-WIDTH = 24
-"""Of a bar, in characters."""
+@contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show `what` and the seconds."""
+    with _ticking(lambda seconds: f"{what} ... {seconds:.0f} s"):
+        yield
 
 
 def counted(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items, with a bar on standard error that says how many are done; wiped at the end."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    start, count = time.monotonic(), len(items)
-    try:
-        for done, item in enumerate(items):
-            spent = time.monotonic() - start
-            left = f", {spent / done * (count - done):.0f} s left" if done else ""
-            bar = "#" * (WIDTH * done // count)
-            line = f"\r\033[K{what} {done + 1}/{count} [{bar:<{WIDTH}}] {spent:.0f} s{left}"
-            print(line, end="", file=sys.stderr, flush=True)
+    """The items, with a bar that says how many are done, and how long the rest may take."""
+    count, done, since = len(items), 0, 0.0
+
+    def line(seconds: float) -> str:
+        left = f", {max(0.0, since / done * count - seconds):.0f} s left" if done else ""
+        bar = "#" * (WIDTH * done // count)
+        return f"{what} {done + 1}/{count} [{bar:<{WIDTH}}] {seconds:.0f} s{left}"
+
+    start = time.monotonic()
+    with _ticking(line):
+        for item in items:
             yield item
-    finally:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+            done, since = min(done + 1, count - 1), time.monotonic() - start

@@ -89,7 +89,10 @@ def default_output(model: str) -> Path:
 def map_command(options: argparse.Namespace) -> int:
     """`redc map`."""
     from redc.array_map import grids, layer_maps, summary
+    from redc.figure_file import check_plot
 
+    if options.plot:
+        check_plot(options.plot)
     maps = layer_maps(_compile(options)[0], options.layer)
     if options.plot:
         from redc.array_plot import plot
@@ -165,7 +168,8 @@ def diff_command(options: argparse.Namespace) -> int:
 def compare_command(options: argparse.Namespace) -> int:
     """`redc compare`."""
     from redc.compare import MAPPINGS, TARGETS, compare
-    from redc.compare_plot import check_plot, plot
+    from redc.compare_plot import plot
+    from redc.figure_file import check_plot
     from runtime.progress import progress
 
     if options.plot:
@@ -193,7 +197,7 @@ def compare_command(options: argparse.Namespace) -> int:
 
 def montecarlo_command(options: argparse.Namespace) -> int:
     """`redc montecarlo`."""
-    from redc.compare_plot import check_plot
+    from redc.figure_file import check_plot
     from redc.montecarlo import montecarlo
     from redc.montecarlo_plot import plot
     from runtime.npz import read_npz

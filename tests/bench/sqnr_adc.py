@@ -19,7 +19,7 @@ from bench_adc import prepared
 import redc
 import runtime
 from redc.closeness import Closeness
-from redc.compare_plot import PALETTE
+from redc.figure_file import PALETTE
 from runtime.counters import Losses
 
 DOCS = Path(__file__).parents[2] / "docs"

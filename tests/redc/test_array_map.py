@@ -73,7 +73,7 @@ def test_a_picture_is_drawn_and_json_tells_everything(tmp_path: Path, capsys: An
     ("words", "message"),
     [
         (["--layer", "up"], "no crossbar layer is named 'up'"),
-        (["--plot", "map.pdf"], "is no picture"),
+        (["--plot", "map.pdf"], "ends in neither .png nor .svg"),
         (["--plot", "nowhere/map.png"], "cannot write"),
     ],
 )
