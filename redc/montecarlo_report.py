@@ -158,7 +158,9 @@ class MonteCarlo:
                 table([_cells(self.layers[i]) for i in shown], (Column("name", "layer"), *SPREAD), room),
                 *room.about(len(self.layers), "those of lowest SQNR"),
                 "",
-                table([_cells(spread) for spread in self.outputs], (Column("name", "output"), *SPREAD), room),
+                table(
+                    [_cells(spread) for spread in self.outputs], (Column("name", "output"), *SPREAD[1:]), room
+                ),
                 *(["", *(f"note: {note}" for note in self.notes)] if self.notes else []),
             ]
         )

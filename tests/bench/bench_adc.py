@@ -2,8 +2,8 @@
 
     python tests/bench/bench_adc.py [--runs 20] [--adc 8 6] [--lsb 1] [--encoding ...] [NAME ...]
 
-8-bit weights and inputs, 2-bit cells, one-bit DACs, arrays of 128 x 128.  Both sides run the same
-layer in the same process, in turn, on all cores; the figure is the ratio of medians.
+8-bit weights and inputs, 2-bit cells, one-bit DACs, arrays of 128 x 128.  The figure is the ratio of
+medians (tests/bench/measuring.py).
 """
 
 from __future__ import annotations
@@ -11,52 +11,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from measuring import float_session, measure, prepared
 
-import models
 import redc
 import runtime
 
 NAMES = ("GAN_Deconv1", "GAN_Deconv2", "GAN_Deconv3", "GAN_Deconv4", "FCN_Deconv2", "dcgan_face64")
 ENCODINGS = ("differential", "offset")
 MACHINE: dict[str, Any] = {"rows": 128, "columns": 128, "arrays": None, "cell": 2, "dac": 1}
-BATCH = 8  # of dcgan_face64; the layers alone have batch 1
 BLOCK = 5
-
-
-def seconds(run: Callable[[], object], times: int) -> list[float]:
-    """`times` timings after one run that does not count."""
-    run()
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return found
-
-
-def prepared(name: str) -> tuple[Any, Any]:
-    """The model `name`, a file or one of `redc models`, and its inputs."""
-    model = models.load(name)
-    inputs = models.samples(name, BATCH if name == "dcgan_face64" else 1, 1)
-    assert inputs is not None
-    return model, inputs
-
-
-def measure(loaded: Any, session: Any, inputs: Any, runs: int) -> tuple[float, float]:
-    """Median seconds of (adc, onnxruntime)."""
-    ours: list[float] = []
-    theirs: list[float] = []
-    while len(ours) < runs:
-        ours += seconds(lambda: loaded.run(inputs, buffers=False), BLOCK)
-        theirs += seconds(lambda: session.run(None, dict(inputs)), BLOCK)
-    return statistics.median(ours), statistics.median(theirs)
 
 
 def main() -> None:
@@ -77,14 +45,14 @@ def main() -> None:
         model, inputs = prepared(name)
         shapes = {key: value.shape for key, value in inputs.items()}
         program = redc.compile(model, calibrate=inputs, shapes=shapes, target="isaac", mapping=given.mapping)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = float_session(model)
         for encoding, adc, lsb in itertools.product(given.encoding, given.adc, given.lsb):
             target = dataclasses.replace(program.target, **MACHINE, encoding=encoding, adc=adc, lsb=lsb)
             start = time.perf_counter()
             loaded = runtime.load(dataclasses.replace(program, target=target), fidelity="adc", verify=False)
             took = time.perf_counter() - start
             result = loaded.run(inputs)
-            ours, theirs = measure(loaded, session, inputs, given.runs)
+            ours, theirs = measure(loaded, session, inputs, given.runs, BLOCK)
             saturated = sum(layer.saturated for layer in result.losses)
             rounded = sum(layer.rounded for layer in result.losses)
             print(

@@ -17,7 +17,8 @@ import time
 
 import numpy as np
 import onnxruntime
-from bench_adc import ENCODINGS, MACHINE, measure, prepared
+from bench_adc import BLOCK, ENCODINGS, MACHINE
+from measuring import float_session, measure, prepared
 
 import redc
 import runtime
@@ -44,14 +45,14 @@ def main() -> None:
         model, inputs = prepared(name)
         shapes = {key: value.shape for key, value in inputs.items()}
         program = redc.compile(model, calibrate=inputs, shapes=shapes, target="isaac", mapping=given.mapping)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = float_session(model)
         for encoding, adc in itertools.product(given.encoding, given.adc):
             target = dataclasses.replace(program.target, **MACHINE, encoding=encoding, adc=adc)
             built = dataclasses.replace(program, target=target)
             start = time.perf_counter()
             loaded = runtime.load(built, fidelity="analog", device=device, verify=False)
             took = time.perf_counter() - start
-            ours, theirs = measure(loaded, session, inputs, given.runs)
+            ours, theirs = measure(loaded, session, inputs, given.runs, BLOCK)
             conversions = loaded.run(inputs).total.conversions
             print(
                 f"{name:<14} {encoding:<12} {adc:>3} {ours * 1e3:>7.1f} ms {theirs * 1e3:>7.3f} ms "

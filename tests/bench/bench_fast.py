@@ -2,9 +2,7 @@
 
     python tests/bench/bench_fast.py [--runs 60] [--mapping pixel-wise] [NAME ...]
 
-Both sides run the same layer in the same process, in turn, on all cores; the figure is the ratio
-of medians.  A pool of onnxruntime spins for a while after a run, which would slow whoever comes
-next: the sides take turns in blocks, and each block starts with a run that is not counted.
+The figure is the ratio of medians (tests/bench/measuring.py).
 """
 
 from __future__ import annotations
@@ -12,47 +10,26 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from measuring import float_session, measure, prepared
 
-import models
 import redc
 import runtime
 
 NAMES = ("GAN_Deconv1", "GAN_Deconv2", "GAN_Deconv3", "GAN_Deconv4", "FCN_Deconv2", "dcgan_face64")
-BATCH = 8  # of dcgan_face64; the layers alone have batch 1
 BLOCK = 10
-
-
-def seconds(run: Callable[[], object], times: int) -> list[float]:
-    """`times` timings after one run that does not count."""
-    run()
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return found
 
 
 def compare(name: str, runs: int, options: Mapping[str, Any]) -> tuple[float, float]:
     """Median seconds of (fast, onnxruntime)."""
-    model = models.load(name)
-    inputs = models.samples(name, BATCH if name == "dcgan_face64" else 1, 1)
-    assert inputs is not None
+    model, inputs = prepared(name)
     shapes = {key: value.shape for key, value in inputs.items()}
     loaded = runtime.load(redc.compile(model, calibrate=inputs, shapes=shapes, **options))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    ours: list[float] = []
-    theirs: list[float] = []
-    while len(ours) < runs:
-        ours += seconds(lambda: loaded.run(inputs, buffers=False), BLOCK)
-        theirs += seconds(lambda: session.run(None, dict(inputs)), BLOCK)
-    return statistics.median(ours), statistics.median(theirs)
+    return measure(loaded, float_session(model), inputs, runs, BLOCK)
 
 
 def main() -> None:

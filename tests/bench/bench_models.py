@@ -4,7 +4,7 @@
     python tests/bench/bench_models.py MODEL.onnx IO.npz --limit 4
 
 IO.npz holds the model's inputs by name (or as `in_NAME`); without either, a model of the zoo.
-Both sides run in one process, in turn, on all cores; the figure is the ratio of medians.
+The figure is the ratio of medians (tests/bench/measuring.py).
 `--limit` compiles and runs once under so many GiB of address space (RLIMIT_AS, which counts what
 is mapped as well as what is used).
 """
@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import argparse
 import resource
-import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
+from measuring import float_session, measure
 
 import models
 import redc
@@ -29,17 +27,6 @@ import runtime
 
 BLOCK = 3
 ZOO = Path(models.__file__).parent / "zoo"
-
-
-def seconds(run: Callable[[], object], times: int) -> list[float]:
-    """`times` timings after one run that does not count."""
-    run()
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return found
 
 
 def read_inputs(path: str, names: list[str]) -> dict[str, npt.NDArray[np.generic]]:
@@ -69,13 +56,7 @@ def main() -> None:
     loaded.run(inputs, buffers=False)
     print(f"load and first run {time.perf_counter() - start:.1f} s")
     if not given.limit:
-        session = onnxruntime.InferenceSession(given.model, providers=["CPUExecutionProvider"])
-        ours: list[float] = []
-        theirs: list[float] = []
-        while len(ours) < given.runs:
-            ours += seconds(lambda: loaded.run(inputs, buffers=False), BLOCK)
-            theirs += seconds(lambda: session.run(None, inputs), BLOCK)
-        fast, float_ = statistics.median(ours), statistics.median(theirs)
+        fast, float_ = measure(loaded, float_session(given.model), inputs, given.runs, BLOCK)
         print(f"fast {fast * 1e3:.1f} ms, float {float_ * 1e3:.1f} ms, ratio {fast / float_:.2f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"peak {peak:.2f} GiB resident")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
-from bench_adc import prepared
+from measuring import prepared
 
 import redc
 import runtime
