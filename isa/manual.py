@@ -7,13 +7,13 @@ that parser, verifier and engines use; only the prose around them stands here.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from isa.declarations import DIRECTIVES
+from isa.document import keep_document
 from isa.instructions import EVENTS, INSTRUCTIONS, Kind, Spec, Unit
 from isa.parser import MAX_CHARACTERS, MAX_LOOPS
 from isa.program import VERSION
@@ -242,19 +242,9 @@ def _prose(doc: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write docs/ISA.md, or say whether it is current (exit status 1 if not)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m isa.manual", description="Make docs/ISA.md from the tables."
+    return keep_document(
+        MANUAL, manual, arguments, program="python -m isa.manual", again="python -m isa.manual"
     )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if it would change")
-    check = parser.parse_args(arguments).check
-    text = manual()
-    if not check:
-        MANUAL.write_text(text, encoding="utf-8")
-        return 0
-    if MANUAL.is_file() and MANUAL.read_text(encoding="utf-8") == text:
-        return 0
-    print("docs/ISA.md is stale: run python -m isa.manual", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

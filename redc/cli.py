@@ -136,7 +136,7 @@ def parser() -> Parser:
     )
     add_model(sub)
     sub.add_argument("--layer", metavar="NAME", help="this layer alone, band by band")
-    sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
+    _add_plot(sub)
     add_all_layers(sub)
     add_compile_options(sub)
 
@@ -253,12 +253,7 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--minimise", choices=MINIMISE, default="cycles", help="what auto minimises (default: %(default)s)"
     )
-    group.add_argument(
-        "--weight-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
-    )
-    group.add_argument(
-        "--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
-    )
+    _add_numbers(group)
     group.add_argument(
         "--vector-bits", metavar="B", type=vector_bits,
         help="of what no crossbar streams, 2 to 20 (default: 16, or 4 more than --input-bits)",
@@ -272,15 +267,9 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         help="let biases make up for the mean error that rounding weights causes on the calibration samples",
     )  # fmt: skip
     group.add_argument(
-        "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
-        help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
-    )  # fmt: skip
-    group.add_argument(
         "--bind", metavar="NAME=FILE", type=binding, action="append", default=[],
         help="value of an input that crossbars hold: W=w.npy, or W=FILE.npz with a key W; may be repeated",
     )  # fmt: skip
-    group.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
-    _add_no_host(group)
     group.add_argument(
         "--print-after", metavar="PASS", choices=PASSES, action="append", default=[],
         help="show the graph after a pass: " + ", ".join(PASSES),
@@ -301,14 +290,30 @@ def add_trial_arguments(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     sub.add_argument("--engine", choices=("fast", "step"), default="fast", help="default: %(default)s")
     add_all_layers(sub)
-    sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
+    _add_plot(sub)
 
 
-def _add_no_host(group: Any) -> None:
+def _add_numbers(group: Any) -> None:
+    """What a network is quantised to, its shapes and samples, and who may run it."""
+    group.add_argument(
+        "--weight-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
+    )
+    group.add_argument(
+        "--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
+    )
+    group.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
+    group.add_argument(
+        "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
+        help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
+    )  # fmt: skip
     group.add_argument(
         "--no-host", dest="host", action="store_false",
         help="an error, listing them, for nodes that the accelerator does not run",
     )  # fmt: skip
+
+
+def _add_plot(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--plot", metavar="OUT.png|svg", help="draw it (needs matplotlib: redc[plot])")
 
 
 def add_compare_options(sub: argparse.ArgumentParser) -> None:
@@ -325,15 +330,8 @@ def add_compare_options(sub: argparse.ArgumentParser) -> None:
         "--baseline", metavar="M[@T]", default="zero-padding",
         help="mapping that speed-ups and energies are over, of the same target or of target T for all",
     )  # fmt: skip
-    sub.add_argument("--plot", metavar="OUT.png", help="draw it, as .png or .svg (needs redc[plot])")
-    sub.add_argument("--weight-bits", metavar="B", type=bits, help="2 to 16 (default: 8)")
-    sub.add_argument("--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8)")
-    sub.add_argument(
-        "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
-        help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",
-    )  # fmt: skip
-    sub.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
-    _add_no_host(sub)
+    _add_plot(sub)
+    _add_numbers(sub)
 
 
 def words(text: str) -> tuple[str, ...]:

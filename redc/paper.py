@@ -7,7 +7,6 @@ a claim; `python -m redc.paper --check` says whether the document is current.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import warnings
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isa.costs import COMPONENTS
+from isa.document import keep_document
 from isa.geometry import geometry
 from isa.program import Program
 from isa.targets import TargetFile, load_target_file, target_names
@@ -316,19 +316,13 @@ def _why(s: Study, layer: str, design: str, target: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write docs/paper.md, or say whether it is current (exit status 1 if not)."""
-    parser = argparse.ArgumentParser(prog="python -m redc.paper", description="Make docs/paper.md.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if it would change")
-    check = parser.parse_args(arguments).check
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AssumedInputs)
-        text = document(study())
-    if not check:
-        DOCUMENT.write_text(text, encoding="utf-8")
-        return 0
-    if DOCUMENT.is_file() and DOCUMENT.read_text(encoding="utf-8") == text:
-        return 0
-    print("docs/paper.md is stale: run make paper", file=sys.stderr)
-    return 1
+
+    def make() -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AssumedInputs)
+            return document(study())
+
+    return keep_document(DOCUMENT, make, arguments, program="python -m redc.paper", again="make paper")
 
 
 if __name__ == "__main__":
