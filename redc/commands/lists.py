@@ -28,6 +28,14 @@ def targets_command(options: argparse.Namespace) -> int:
     return 0
 
 
+SAMPLES = {
+    "normal": "standard normal values",
+    "rectified normal": "their positive part, as behind a Relu",
+    "recorded": "one natural input, kept with the model",
+}
+"""What the inputs of a model are like: `models.Entry.drawn`, in words."""
+
+
 def models_command(options: argparse.Namespace) -> int:
     """`redc models`."""
     import models
@@ -35,12 +43,24 @@ def models_command(options: argparse.Namespace) -> int:
     entries = models.describe()
     if options.json:
         rows = [
-            {"name": e.name, "kind": e.kind, "what": e.what, "source": e.source, "licence": e.licence}
+            {
+                "name": e.name,
+                "kind": e.kind,
+                "what": e.what,
+                "source": e.source,
+                "licence": e.licence,
+                "inputs": {name: list(shape) for name, shape in e.inputs.items()},
+                "samples": e.drawn,
+            }
             for e in entries
         ]
         print_document({"schema": 1, "models": rows})
         return 0
-    width = max(len(e.name) for e in entries)
-    for entry in entries:
-        print(f"{entry.name:<{width}}  {entry.kind:<8} {entry.what}")
+    lines = [("model", "kind", "samples", "what"), *((e.name, e.kind, e.drawn, e.what) for e in entries)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)][:3]
+    for *short, what in lines:
+        print("  ".join([*(text.ljust(width) for text, width in zip(short, widths, strict=True)), what]))
+    print("\nsamples: what calibrates a model, and what diff and montecarlo run it on without --input")
+    for name, words in SAMPLES.items():
+        print(f"  {name:<{max(map(len, SAMPLES))}}  {words}")
     return 0

@@ -37,7 +37,7 @@ def place_on_arrays(graph: Graph, context: Context) -> Graph:
         ops.append(op)
     if target.arrays is not None and free > target.arrays:
         raise UserError(
-            f"the network needs {free} arrays of {target.rows} x {target.columns} cells, "
+            f"the network needs {free} arrays of {target.rows or 'any'} x {target.columns or 'any'} cells, "
             f"target {target.name!r} has {target.arrays}",
             place=graph.name,
             hint="fold it (--fold), use fewer bits, or give the target more arrays",
