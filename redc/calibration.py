@@ -14,6 +14,7 @@ from isa.program import RAW_TYPES, Buffer
 from redc.channels import Channels
 from redc.errors import UserError
 from redc.histogram import Histogram
+from redc.sessions import exposing, loops_of, make_session, run_session
 
 if TYPE_CHECKING:
     import onnx
@@ -212,6 +213,7 @@ def observe(
     at_once = min(runs, max(1, RUN // max(batches.values(), default=1))) if open_axis else 1
     vectors = all(len(ports[name].shape) > 1 for name in batches)  # else axis 0 holds the values themselves
     session = exposed_session(model, names, any_size=pieces > 1, title=title)
+    loops = loops_of(model)
     exposed = {o.name for o in session.get_outputs()}
     kept = [name for name in names if name in exposed]
     ranges: dict[str, Range] = {}
@@ -237,7 +239,7 @@ def observe(
         count = rows.pop() if len(rows) == 1 and vectors else 1
         seen: dict[str, Range] = {}
         for tile in _tiles(feed, pieces):
-            values = dict(zip(kept, run_session(session, kept, tile), strict=True))
+            values = dict(zip(kept, _run(session, kept, tile, loops, title), strict=True))
             values |= {name: tile[name] for name in names if name in tile}
             for name, value in values.items():
                 found = look(name, value, count)
@@ -322,19 +324,22 @@ def _open_batches(model: onnx.ModelProto) -> bool:
     return all(d and d[0].WhichOneof("value") != "dim_value" for d in dims)
 
 
-def run_session(session: Any, names: Sequence[str], feed: Mapping[str, Array]) -> list[Array]:
+def _run(
+    session: Any, names: Sequence[str], feed: Mapping[str, Array], loops: Sequence[str], title: str
+) -> list[Array]:
     """The tensors `names`; none cost nothing.  Raises UserError where onnxruntime fails."""
     if not names:
         return []
     try:
-        values: list[Array] = session.run(list(names), dict(feed))
+        return run_session(session, names, feed, loops, title)
+    except UserError:
+        raise
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserError(
             f"onnxruntime fails on them: {str(error).strip()}",
             place="calibration samples",
             hint="try the model and the samples with onnxruntime alone",
         ) from error
-    return values
 
 
 def exposed_session(
@@ -345,8 +350,6 @@ def exposed_session(
     With `any_size` the inputs' spatial axes are left open.  `title` names the model in errors.
     """
     import onnxruntime
-
-    from redc.sessions import exposing, make_session
 
     made = {name for node in model.graph.node for name in node.output}
     own = [output.name for output in model.graph.output]

@@ -175,7 +175,7 @@ def set_up(
         inputs, note = _inputs_for(program, model, input_seed)
         notes.append(note)
     title = str(model) if isinstance(model, str | Path) else proto.graph.name or "model"
-    reference = _float_run(network, program, inputs)
+    reference = _float_run(network, program, inputs, title)
     return Setup(title, program, network, inputs, reference, tuple(notes), hosts)
 
 
@@ -349,7 +349,9 @@ def _check_doors(network: Network, program: Program) -> None:
             )
 
 
-def _float_run(network: Network, program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def _float_run(
+    network: Network, program: Program, inputs: Mapping[str, Array], title: str
+) -> dict[str, Array]:
     """Every layer's tensor, every crossbar operator's input and the outputs, by onnxruntime."""
     wanted = dict.fromkeys(network.outputs)
     wanted.update(dict.fromkeys(layer.tensor for layer in program.layers if layer.tensor))
@@ -358,7 +360,16 @@ def _float_run(network: Network, program: Program, inputs: Mapping[str, Array]) 
     made = [name for name in wanted if network.maker(name) is not None]
     feeds = {name: np.asarray(value, network.input_type(name)) for name, value in inputs.items()}
     values: dict[str, Array] = dict(feeds)
-    values.update(run_model(network.model, network.model.graph, feeds, made))
+    try:
+        values.update(run_model(network.model, network.model.graph, feeds, made))
+    except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
+        if isinstance(error, UserError | MemoryError):
+            raise
+        raise UserError(
+            f"onnxruntime does not run the model, so there is nothing to compare with: {error}",
+            place=title,
+            hint="check it with onnx.checker.check_model(model, full_check=True)",
+        ) from error
     constants = {name: network.constant(name) for name in network.outputs if name not in values}
     values.update({name: value for name, value in constants.items() if value is not None})
     network.shapes.update((name, value.shape) for name, value in values.items())

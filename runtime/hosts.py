@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from runtime.machine import Memory
 
 MOST_POOLS = 64
 """Host parts of a program that have threads of their own."""
+
+GRACE = 5.0
+"""Seconds that onnxruntime has for stopping at Ctrl-C."""
 
 
 class Hosts:
@@ -54,12 +58,16 @@ class Hosts:
             (port.name, self.program.buffers[ref.name]) for port, ref in zip(ports, inputs, strict=True)
         ]
         targets = [self.program.buffers[ref.name] for ref in outputs]
+        may_loop = b"Loop" in self.program.constant(part).tobytes()
+
+        def run(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Any]:
+            return _interruptible(session, names, feeds) if may_loop else session.run(names, feeds)
 
         def call() -> None:
             begin = time.perf_counter()
             feeds = {name: leave(buffer, memory.codes[buffer.name]) for name, buffer in sources}
             try:
-                values = session.run(made, feeds)
+                values = run(made, feeds)
             except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
                 raise InputError(f"onnxruntime fails on it: {error}", place=_place(part)) from error
             for buffer, value in zip(targets, values, strict=True):
@@ -107,6 +115,35 @@ class Hosts:
         except Exception:  # noqa: BLE001 # onnxruntime raises its own classes, all direct Exceptions
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             return load()
+
+
+def _interruptible(session: Any, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Any]:
+    """`session.run` of what may never end, in a thread of its own: Ctrl-C stops it."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    results: list[Sequence[Any]] = []
+    errors: list[BaseException] = []
+    done = threading.Event()  # Thread.join takes a thread for dead where Ctrl-C interrupts it (Python 3.11)
+
+    def work() -> None:
+        try:
+            results.append(session.run(names, feeds, options))
+        except BaseException as error:  # noqa: BLE001 # it is raised again, in the thread that waits
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        done.wait()
+    finally:
+        if not done.is_set():
+            options.terminate = True
+            done.wait(GRACE)
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _checked(part: str, buffer: Buffer, value: Any) -> Array:

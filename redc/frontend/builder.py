@@ -11,6 +11,7 @@ import numpy as np
 from redc.frontend.constants import F64, FOLDED, Constants, integers
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Rejected
+from redc.frontend.sizes import check_size
 from redc.ir.graph import Codes, Graph, MachineOp, Op, ReshapeOp, Tensor
 
 
@@ -63,6 +64,8 @@ class Builder:
     def data(self, node: Node, index: int = 0) -> Tensor:
         """The tensor at input `index`: computed, or a graph input."""
         name = node.input(index)
+        if not name:
+            raise Rejected(f"its input {index} is left out")
         if name in self.constants:
             raise Rejected(
                 "it is a constant here; the accelerator works on computed tensors",
@@ -161,6 +164,7 @@ class Builder:
             raise Rejected("its output is a scalar; a tensor needs an axis of channels", tensor=op.output)
         if any(size < 1 for size in shape):
             raise Rejected(f"its output has the shape {shape}: no elements", tensor=op.output)
+        check_size(shape, op.output)
         self._ops.append(op)
         if isinstance(op, ReshapeOp):
             given = given or self._tensors[op.input].given

@@ -15,10 +15,12 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from redc.errors import UserError
 from redc.frontend.encoded import Encoded, encoded, quantised
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node
 from redc.frontend.rejected import Broken, Rejected
 from redc.frontend.views import flattened, reshaped, squeezed, unsqueezed
+from redc.sessions import loops_of, run_session
 
 Array = npt.NDArray[Any]
 F64 = npt.NDArray[np.float64]
@@ -261,7 +263,9 @@ def run_nodes(
         session = onnxruntime.InferenceSession(
             whole.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=False
         )
-        (value,) = session.run([output], {})
+        (value,) = run_session(session, [output], {}, loops_of(whole), f"tensor {output!r}")
+    except UserError:
+        raise
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise Rejected(f"onnxruntime cannot compute it: {error}", tensor=output) from error
     return np.asarray(value)

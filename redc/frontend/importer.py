@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -66,13 +65,11 @@ from redc.frontend.reshapes import (
 )
 from redc.frontend.resize import import_resize
 from redc.frontend.schema import check_schema
+from redc.frontend.sizes import HINT, size_problem
 from redc.ir.graph import Graph
 
 if TYPE_CHECKING:
     import onnx
-
-MOST_VALUES = 1 << 40
-"""Of a tensor: beyond that a shape is damaged."""
 
 IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
     "ConvTranspose": import_conv_transpose,
@@ -191,19 +188,11 @@ def import_graph(
 
 def _of_a_size(source: Source, graph: Graph) -> Graph:
     """`graph`, unless it has a tensor that no machine holds."""
-    large = (t for t in graph.tensors.values() if math.prod(t.shape) > MOST_VALUES)
-    for tensor in large:  # the first; those behind it follow from it
-        raise _too_large(source, tensor.name, tensor.shape)
+    for tensor in graph.tensors.values():
+        problem = size_problem(tensor.shape)
+        if problem:  # the first; those behind it follow from it
+            raise UserError(problem, place=source.place(f"tensor {tensor.name!r}"), hint=HINT)
     return graph
-
-
-def _too_large(source: Source, name: str, shape: tuple[int, ...]) -> UserError:
-    size = "x".join(map(str, shape))
-    return UserError(
-        f"its shape {size} has more than 2^40 values",
-        place=source.place(f"tensor {name!r}"),
-        hint="no machine holds that: is a shape or an attribute damaged?",
-    )
 
 
 def _with_hosts(source: Source, given: Mapping[str, tuple[int, ...]], used: set[str]) -> Graph:

@@ -9,6 +9,7 @@ import onnx
 from redc.errors import NeedsValue, UserError, did_you_mean, raise_all
 from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import Source
+from redc.frontend.sizes import HINT, size_problem
 
 Dimension = int | str | None
 """A number, a symbol, or nothing at all."""
@@ -49,6 +50,13 @@ def input_shapes(
         for name, dimensions in declared.items()
     }
     _reject_open(source, settled)
+    raise_all(
+        [
+            UserError(problem, place=source.place(f"graph input {name!r}"), hint=HINT)
+            for name, dims in settled.items()
+            if (problem := size_problem([d for d in dims or () if isinstance(d, int)]))
+        ]
+    )
     if not hosts:
         raise_all([e for name, dimensions in settled.items() for e in _empty(source, name, dimensions)])
     return {name: tuple(d for d in dims or () if isinstance(d, int)) for name, dims in settled.items()}

@@ -72,18 +72,25 @@ def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """`model` with the bodies of its own functions in place of their calls; itself if it has none, or
-    if ONNX cannot: then the host runs them."""
+    if ONNX cannot: then the host runs them.  Raises UserError where that would be too many nodes."""
     if not model.functions:
         return model
+    count = _expanded(model)
+    if count > MOST_NODES:
+        raise UserError(
+            f"its functions make {count} nodes of it, more than {MOST_NODES}",
+            place=model.graph.name or "model",
+            hint="functions that call one another twice over double at every step",
+        )
     try:
-        return model if _expanded(model) > MOST_NODES else inliner.inline_local_functions(model)
+        return inliner.inline_local_functions(model)
     except (RuntimeError, ValueError, EncodeError, onnx.checker.ValidationError):
         # Other operator sets, functions that call themselves, more than 2 GiB.
         return model
 
 
 MOST_NODES = 1 << 20
-"""Functions that make more nodes than this of a model are left to the host."""
+"""Functions that make more nodes than this of a model are an error: onnxruntime inlines them too."""
 
 
 def _expanded(model: onnx.ModelProto) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from redc.frontend.builder import Builder
 from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
+from redc.frontend.sizes import check_rows
 from redc.frontend.stencils import add_stencil
 from redc.frontend.views import broadcast, normal_axes
 from redc.ir.graph import StencilOp, Tensor
@@ -87,6 +88,7 @@ def import_split(build: Builder, node: Node) -> None:
         sizes = (*(each,) * (count - 1), size - each * (count - 1))
     if len(sizes) != count or sum(sizes) != size or min(sizes) < 0:
         raise Rejected(f"sizes {list(sizes)} do not cut axis {axis} of {x.shape} into {count}")
+    check_rows(x.shape, node.outputs[0], [axis])
     start = 0
     for output, width in zip(node.outputs, sizes, strict=True):
         if build.needs(output):
@@ -112,10 +114,13 @@ def import_slice(build: Builder, node: Node) -> None:
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         raise Rejected("its starts, ends, axes and steps do not fit each other")
     normal_axes(axes, rank)
-    rows = {}
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        size = x.shape[axis]
-        rows[axis % rank] = picked(_span(start, end, step, size))
+    spans = {
+        axis % rank: _span(start, end, step, x.shape[axis])
+        for start, end, axis, step in zip(starts, ends, axes, steps, strict=True)
+    }
+    sliced = [len(spans[a]) if a in spans else size for a, size in enumerate(x.shape)]
+    check_rows(sliced, node.outputs[0], spans)
+    rows = {axis: picked(span) for axis, span in spans.items()}
     add_stencil(build, node, x, rows, node.outputs[0])
 
 
@@ -156,6 +161,10 @@ def import_pad(build: Builder, node: Node) -> None:
     if not math.isfinite(fill):
         raise Rejected(f"it pads with {fill}")
     rows: dict[int, Sequence[Row]] = {}
+    padded = list(x.shape)
+    for number, given in enumerate(axes):
+        padded[given % rank] += pads[number] + pads[number + len(axes)]
+    check_rows([max(0, size) for size in padded], node.outputs[0], range(rank))
     for number, given in enumerate(axes):
         axis = given % rank
         before, after, size = pads[number], pads[number + len(axes)], x.shape[axis]
@@ -193,6 +202,7 @@ def import_expand(build: Builder, node: Node) -> None:
     rank = max(len(wanted), len(x.shape))
     shape = (*(1,) * (rank - len(x.shape)), *x.shape)
     common = broadcast([shape, (*(1,) * (rank - len(wanted)), *wanted)])
+    check_rows(common, node.outputs[0], range(rank))
     x = build.view(x, shape, x.axis + rank - len(x.shape))
     rows = {a: picked([0] * n) for a, (s, n) in enumerate(zip(shape, common, strict=True)) if s != n}
     add_stencil(build, node, x, rows, node.outputs[0])
@@ -204,6 +214,10 @@ def import_tile(build: Builder, node: Node) -> None:
     repeats = build.integers(node, 1, "list of repeats")
     if len(repeats) != len(x.shape):
         raise Rejected(f"{len(repeats)} repeats for {len(x.shape)} axes")
+    if min(repeats) < 0:
+        raise Rejected(f"repeats {list(repeats)}")
+    tiled = [size * n for size, n in zip(x.shape, repeats, strict=True)]
+    check_rows(tiled, node.outputs[0], range(len(tiled)))
     rows = {a: picked([*range(x.shape[a])] * n) for a, n in enumerate(repeats) if n != 1}
     add_stencil(build, node, x, rows, node.outputs[0])
 

@@ -19,6 +19,8 @@ from redc.errors import UserError, did_you_mean, raise_all
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 OLDEST_OPSET = 7
+LONGEST_NAME = 1 << 14
+"""Characters; what people write has hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def read_source(model: onnx.ModelProto, title: str) -> Source:
 
 
 def _reject_damaged_names(graph: onnx.GraphProto, title: str) -> None:
-    """protobuf hands out strings that are not valid UTF-8 as bytes."""
+    """Names that are no text (protobuf hands out strings that are not valid UTF-8 as bytes), or no names."""
     names: list[object] = [graph.name]
     for node in graph.node:
         names += [node.name, node.op_type, node.domain, *node.input, *node.output]
@@ -140,6 +142,12 @@ def _reject_damaged_names(graph: onnx.GraphProto, title: str) -> None:
                 f"the name {name!r} is not valid UTF-8",
                 place=title,
                 hint="the file is damaged: copy it again",
+            )
+        if isinstance(name, str) and len(name) > LONGEST_NAME:
+            raise UserError(
+                f"a name has {len(name)} characters, at most {LONGEST_NAME} are allowed: {name[:40]!r}...",
+                place=title,
+                hint="is the file damaged?",
             )
 
 

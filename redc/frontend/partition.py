@@ -46,6 +46,16 @@ SMALL = 1 << 12
 """Values of a constant that shape inference may look at."""
 
 
+UNINFERABLE = (
+    onnx.defs.SchemaError,
+    onnx.shape_inference.InferenceError,
+    onnx.checker.ValidationError,
+    Rejected,
+    ValueError,
+    TypeError,
+)
+"""What is raised for a node whose operator ONNX does not know, or that is damaged."""
+
 MISJUDGED = ("STFT",)
 """Operators for which ONNX's inference gives a shape that onnxruntime's result does not have."""
 
@@ -141,7 +151,7 @@ class Survey:
                 schema, node.proto, types, data,
                 opset_imports=list(self.source.model.opset_import), ir_version=self.source.model.ir_version,
             )  # fmt: skip
-        except (onnx.defs.SchemaError, onnx.shape_inference.InferenceError, Rejected, ValueError, TypeError):
+        except UNINFERABLE:
             return {}  # a custom operator, or one that onnxruntime will have the last word on
         return {name: found[name] for name in node.outputs if name in found}
 

@@ -14,7 +14,7 @@ from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.rejected import Rejected
 from redc.ir.graph import HostOp, Tensor
-from redc.sessions import exposing, make_session
+from redc.sessions import exposing, loops_of, make_session, run_session
 
 MOST_ERRORS = 20
 
@@ -31,13 +31,7 @@ def part_model(
     outputs: Sequence[Tensor],
 ) -> bytes:
     """The model of one host part.  Raises UserError where it is too large to be written."""
-    leaves = []
-    for name in constants:
-        try:
-            leaves.append(build.constants.proto(name))
-        except Rejected as error:
-            place = source.place(f"tensor {error.tensor or name!r}")
-            raise UserError(error.message, place=place, hint=error.hint) from error
+    leaves = [_leaf(source, build, name) for name in constants]
     size = sum(size_of(leaf) for leaf in leaves)
     if size <= LARGEST:
         graph = onnx.helper.make_graph(
@@ -65,9 +59,20 @@ def part_model(
     return written
 
 
+def _leaf(source: Source, build: Builder, name: str) -> onnx.TensorProto:
+    """A constant.  Raises UserError where it cannot be read or computed."""
+    try:
+        return build.constants.proto(name)
+    except Rejected as error:
+        raise error.at(source.place(f"tensor {error.tensor or name!r}")) from error
+
+
 def constant_part(source: Source, build: Builder, names: Sequence[str]) -> tuple[HostOp, dict[str, Tensor]]:
-    """The host part that gives the outputs of the network which are constants, and its tensors."""
-    leaves = [_named(build.constants.proto(name), f"constant{n}") for n, name in enumerate(names)]
+    """The host part that gives the outputs of the network which are constants, and its tensors.
+
+    Raises UserError for constants that cannot be read or computed.
+    """
+    leaves = [_named(_leaf(source, build, name), f"constant{n}") for n, name in enumerate(names)]
     tensors = {
         name: Tensor(name, tuple(leaf.dims), 0, dtype=NAMES[leaf.data_type])
         for name, leaf in zip(names, leaves, strict=True)
@@ -169,7 +174,9 @@ def measured(
             feeds[name] = (rng.standard_normal(shape) if real else rng.integers(0, 2, shape)).astype(dtype)
     try:
         session = make_session(*exposing(source.model, source.model.graph), options)
-        values = session.run(list(names), feeds)
+        values = run_session(session, names, feeds, loops_of(source.model), source.title)
+    except UserError:
+        raise
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserErrors(_refused(source, nodes, reasons, str(error))) from error
     found = {}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from redc.frontend.builder import Builder
 from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
+from redc.frontend.sizes import check_rows
 from redc.frontend.stencils import add_stencil
 from redc.frontend.views import normal_axes
 from redc.frontend.windows import Window, pooling
@@ -52,7 +53,9 @@ def _windowed(build: Builder, node: Node) -> tuple[Tensor, Window]:
     x = build.data(node)
     if len(x.shape) < 3:
         raise Rejected(f"its input has rank {len(x.shape)}, expected 3 or more", tensor=x.name)
-    return x, pooling(x.shape[2:], node.attributes)
+    window = pooling(x.shape[2:], node.attributes)
+    check_rows((*x.shape[:2], *window.output), node.outputs[0], range(2, len(x.shape)), window.kernel)
+    return x, window
 
 
 def _rows(x: Tensor, window: Window) -> dict[int, Sequence[Row]]:
@@ -104,6 +107,9 @@ def import_reduce(build: Builder, node: Node) -> None:
 def _reduce(build: Builder, node: Node, x: Tensor, axes: Sequence[int], kind: str, output: str) -> Tensor:
     """One value where there were many; a maximum of many pixels goes in stages."""
     if kind != "max":
+        check_rows(
+            [1 if a in axes else n for a, n in enumerate(x.shape)], output, axes, [x.shape[a] for a in axes]
+        )
         weights = {a: 1 / x.shape[a] if kind == "mean" else 1.0 for a in axes}
         rows = {a: [tuple((p, weights[a]) for p in range(x.shape[a]))] for a in axes}
         return add_stencil(build, node, x, rows, output)

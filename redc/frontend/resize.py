@@ -11,6 +11,7 @@ import numpy as np
 from redc.frontend.builder import Builder
 from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
+from redc.frontend.sizes import check_rows
 from redc.frontend.stencils import add_stencil
 from redc.frontend.views import normal_axes
 from redc.ir.stencil import Row
@@ -51,6 +52,8 @@ def import_resize(build: Builder, node: Node) -> None:
     if given not in COORDINATES or rounding not in NEAREST:
         raise Rejected(f"coordinates {given!r} with rounding {rounding!r} are not supported")
     sizes, scales = _sizes(build, node, [x.shape[a] for a in axes], 1 if old else 2)
+    resized = dict(zip(axes, sizes, strict=True))
+    check_rows([resized.get(a, size) for a, size in enumerate(x.shape)], node.outputs[0], axes)
     rows: dict[int, Sequence[Row]] = {}
     periods: dict[int, int] = {}
     for axis, size, scale in zip(axes, sizes, scales, strict=True):

@@ -10,6 +10,7 @@ from typing import Literal
 from redc.frontend.builder import Builder, channel_axis
 from redc.frontend.nodes import Node
 from redc.frontend.rejected import Rejected
+from redc.frontend.sizes import check_rows
 from redc.ir.graph import ReshapeOp, StencilOp, Tensor
 from redc.ir.stencil import Part, Region, Row, identity, runs
 
@@ -41,6 +42,7 @@ def add_stencil(
     too irregular.
     """
     shape = tuple(len(rows[a]) if a in rows else size for a, size in enumerate(x.shape))
+    check_rows(shape, output, range(len(shape)))
     channels = _channels(x, rows)
     if channels is None:
         wide = build.view(x, (*x.shape, 1), len(x.shape))

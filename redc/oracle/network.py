@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 
 from redc.oracle.given import Given, made_codes, weight_input
-from redc.sessions import exposing, make_session
+from redc.sessions import exposing, loops_of, make_session, run_session
 
 Array = npt.NDArray[Any]
 
@@ -304,7 +304,8 @@ def run_model(
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         session = make_session(light, large, options)
     names = [value.name for value in light.graph.output]
-    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    values = run_session(session, names, feeds, loops_of(light), "the model")
+    return dict(zip(names, values, strict=True))
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
