@@ -18,7 +18,7 @@ from redc.backend.emit import emit
 from redc.calibration import Method, Port, Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
-from redc.ir.graph import CrossbarOp, Graph, HostOp, ReshapeOp, StencilOp
+from redc.ir.graph import CrossbarOp, Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, Pass, check_options
 from redc.passes.context import Merge, Minimise, Origin
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 CALIBRATION_SAMPLES = 64
+POLES = ("Log", "Pow")
 NOISY_RUNS = 16
 TILE_VALUES = 1 << 26
 SMALLEST_TILE = 16
@@ -154,11 +155,17 @@ def _begin(
         if samples is None:
             samples = known_samples(model, ports, _affordable(graph), _noisy_runs(graph))
         name = title or proto.graph.name or "model"
-        hosted = {name for op in graph.ops if isinstance(op, HostOp) for name in op.outputs}
+        infinite = {name for op in graph.ops if _may_be_infinite(op) for name in op.outputs}
         pieces = _pieces(graph)
-        return observe(proto, tensors, samples, ports, pieces, axes=axes, title=name, saturating=hosted)
+        return observe(proto, tensors, samples, ports, pieces, axes=axes, title=name, saturating=infinite)
 
     return graph, look
+
+
+def _may_be_infinite(op: Op) -> bool:
+    """Whether an infinity is nothing wrong in what it makes: of a host, or of a pole, as in log(0)."""
+    pole = isinstance(op, VectorOp) and (op.combine == "div" or op.op in POLES)
+    return pole or isinstance(op, HostOp)
 
 
 class Variants:
@@ -251,11 +258,12 @@ def _noisy_runs(graph: Graph) -> int:
 def _pieces(graph: Graph) -> int:
     """Into how many pieces per axis to cut the inputs while calibrating, to bound its memory.
 
-    Only a network of convolutions and elementwise operators of one rank can be cut.
+    Only a network of convolutions and elementwise operators of one rank, without constants that have
+    a size of their own, can be cut.
     """
     ranks = {len(op.kernel) for op in graph.ops if isinstance(op, CrossbarOp)}
     whole = any(isinstance(op, ReshapeOp | StencilOp | HostOp) for op in graph.ops)
-    if whole or len(ranks) != 1 or 0 in ranks:
+    if whole or graph.constants or len(ranks) != 1 or 0 in ranks:
         return 1
     smallest = min(min(graph.tensors[name].shape[2:], default=1) for name in graph.inputs)
     largest = max(math.prod(t.shape) for t in graph.tensors.values())

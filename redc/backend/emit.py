@@ -32,7 +32,9 @@ from isa.program import (
     raw_buffer,
 )
 from redc.backend.stencils import Stencils
+from redc.backend.vectors import combined
 from redc.ir.graph import (
+    F64,
     Codes,
     CrossbarOp,
     Graph,
@@ -79,7 +81,7 @@ class _Emitter:
 
     def _tensors(self) -> list[Tensor]:
         made = (name for op in self.graph.ops for name in op.outputs)
-        names = dict.fromkeys([*self.graph.inputs, *made])
+        names = dict.fromkeys([*self.graph.inputs, *self.graph.constants, *made])
         return [self.graph.tensors[name] for name in names]
 
     def _buffer(self, tensor: Tensor) -> Buffer:
@@ -95,6 +97,8 @@ class _Emitter:
         if tensor.raw:
             return raw_buffer(tensor.buffer, kind, tensor.shape, tensor.name, tensor.dtype)
         assert codes is not None
+        if tensor.value is not None:
+            return self._held(tensor.buffer, tensor, tensor.value, codes)
         return Buffer(
             name=tensor.buffer,
             kind=kind,
@@ -107,6 +111,17 @@ class _Emitter:
             axis=tensor.axis,
             steps=self._steps(tensor.buffer, codes),
         )
+
+    def _held(self, name: str, tensor: Tensor, value: F64, codes: Codes) -> Buffer:
+        """A buffer that holds a constant, whose codes lie in the data file as they do in memory."""
+        kind = IntType(codes.signed, codes.bits)
+        real = np.moveaxis(value, tensor.axis, -1)
+        held = np.clip(np.rint(real / codes.scales) + codes.zero, codes.low, codes.high)
+        self.data[name] = np.ascontiguousarray(held.astype(kind.dtype))
+        return Buffer(
+            name, "buffer", kind, tensor.buffer_shape, codes.scale, codes.zero,
+            steps=self._steps(name, codes), holds=name,
+        )  # fmt: skip
 
     def _steps(self, buffer: str, codes: Codes) -> str | None:
         """The constant that holds the steps of `codes`, where they have any."""
@@ -170,36 +185,9 @@ class _Emitter:
         return Stencils(op, inputs, output, constant, declare).nodes()
 
     def _vector(self, op: VectorOp) -> tuple[Node, ...]:
-        """Load every input, scale it to the common step, combine, finish."""
-        assert op.multipliers is not None
-        assert op.bias_codes is not None
         word = self.names[op.name]
-        shape = self.graph.tensors[op.output].buffer_shape
-        loops: Loops = [(f"d{axis}", count) for axis, count in enumerate(shape[:-1])]
-        own = tuple(Affine.of({variable: 1}) for variable, _ in loops)
-        body: list[Node] = []
-        terms: list[Operand] = []
-        for number, (tensor, factor) in enumerate(zip(op.inputs, op.multipliers, strict=True)):
-            source = self.graph.tensors[tensor].buffer_shape
-            indices = tuple(
-                Affine() if size == 1 else index for size, index in zip(source[:-1], own, strict=True)
-            )
-            register = Register(number)
-            body.append(Instruction("load", (register, Address(self._name(tensor), indices))))
-            if factor.size > 1 or int(factor.reshape(-1)[0]) != 1:
-                constant = self._constant(f"{word}.factor{number}", factor)
-                body.append(Instruction("mul", (register, register, constant)))
-            terms.append(register)
-        if op.bias_codes.any():
-            terms.append(self._constant(f"{word}.bias", op.bias_codes))
-        if op.combine == "mul":
-            body += [Instruction("mul", (Register(0), Register(0), other)) for other in terms[1:]]
-        elif len(terms) > 1:
-            body.append(Instruction(op.combine, (Register(0), *terms)))
-        if op.sign is not None:
-            body.append(
-                Instruction("mul", (Register(0), Register(0), self._constant(f"{word}.sign", op.sign)))
-            )
+        inputs = tuple(self.buffers[self._name(name)] for name in op.inputs)
+        loops, body, own = combined(op, inputs, self.buffers[self._name(op.output)], self._constant, word)
         finish = self._finish(op, Register(0), Address(self._name(op.output), own))
         return _nest(loops, [*body, *finish])
 

@@ -36,6 +36,10 @@ class Builder:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._ops: list[Op] = []
         self._views: dict[tuple[str, tuple[int, ...], int], Tensor] = {}
+        self.held: set[str] = set()
+        """Tensors that are constants."""
+        self.steep: set[int] = set()
+        """Nodes that amplify the rounding of what is near 0, by their index."""
         self.whole: set[str] = set()
         """Tensors of an integer type.  With given codes their value here is the real one."""
         self._op_names: set[str] = set()
@@ -155,8 +159,10 @@ class Builder:
         shape: tuple[int, ...],
         axis: int,
         given: Codes | None = None,
+        like: str | None = None,
     ) -> Tensor:
-        """Append `op`, whose output has this shape and channel axis, and perhaps `given` codes.
+        """Append `op`, whose output has this shape and channel axis, and perhaps `given` codes, or a
+        range `like` that of a tensor of the model.
 
         What only moves values keeps the codes and the type of its input.  Gives the output.
         """
@@ -170,7 +176,7 @@ class Builder:
             given = given or self._tensors[op.input].given
             if op.input in self.whole and op.op != "DequantizeLinear":
                 self.whole.add(op.output)
-        self._define(Tensor(op.output, shape, axis, given))
+        self._define(Tensor(op.output, shape, axis, given, like=like))
         return self._tensors[op.output]
 
     def reshape(self, node: Node, x: Tensor, shape: tuple[int, ...]) -> None:
@@ -207,6 +213,17 @@ class Builder:
                 axis,
             )
             self._views[key] = self._tensors[name]
+        return self._views[key]
+
+    def constant(self, name: str, value: F64, axis: int) -> Tensor:
+        """A tensor that holds `value`, its channels on `axis`; `name` says which constant, or what was
+        made of one, that is.  Asked again for the same, it gives the same."""
+        key = (name, value.shape, axis)
+        if key not in self._views:
+            made = self._fresh(f"{name}.held", self._tensor_names)
+            self._define(Tensor(made, value.shape, axis, value=value))
+            self.held.add(made)
+            self._views[key] = self._tensors[made]
         return self._views[key]
 
     def fresh_tensor(self, name: str) -> str:
@@ -278,6 +295,7 @@ class Builder:
         that hosts touch.  Tensors that nothing makes are left out."""
         ops = tuple(self._ops) if ops is None else ops
         made = {*self._inputs, *(name for op in ops for name in op.outputs)}
+        made |= {name for op in ops for name in op.inputs if name in self.held}
         known = {**self._tensors, **(others or {})}
         return Graph(
             name=self._source.name,

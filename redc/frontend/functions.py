@@ -58,31 +58,45 @@ FUNCTIONS: Mapping[str, Callable[[Attributes], Function]] = {
     "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda attributes: lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    "Log": lambda attributes: np.log,
     "Mish": lambda attributes: lambda x: x * np.tanh(_softplus(x)),
     "Selu": lambda attributes: _elu(attributes, 1.67326319217681884765625, 1.05070102214813232421875),
     "Sin": lambda attributes: np.sin,
     "Softplus": lambda attributes: _softplus,
     "Softsign": lambda attributes: lambda x: x / (1 + np.abs(x)),
+    "Sqrt": lambda attributes: np.sqrt,
 }
-"""Operator -> its function, given its attributes.  Each is smooth wherever its input may lie."""
+"""Operator -> its function, given its attributes."""
+
+STEEP = ("Log", "Sqrt")
+"""Those whose slope has no bound near 0; every other one is smooth wherever its input may lie."""
+
+SMOOTH_POWERS = range(1, 9)
+"""Exponents for which Pow is smooth too."""
 
 
 def import_function(build: Builder, node: Node) -> None:
     """A function of one number, applied to every value."""
+    if node.op in STEEP:
+        build.steep.add(node.index)
     _add(build, node, FUNCTIONS[node.op](node.attributes))
 
 
 def import_pow(build: Builder, node: Node) -> None:
-    """Pow with a constant exponent that is a whole number above 0."""
+    """Pow with one constant exponent."""
     if not build.is_constant(node, 1):
         raise Rejected("its exponent is computed", tensor=node.input(1))
     value = np.asarray(build.constants[node.input(1)])
-    if value.size != 1 or float(value.reshape(())) not in range(1, 9):
-        raise Rejected("its exponent is not one whole number from 1 to 8", tensor=node.input(1))
+    if value.size != 1:
+        raise Rejected("its exponent is not one number", tensor=node.input(1))
     if value.ndim > len(build.data(node).shape):
         raise Rejected(f"an exponent of shape {value.shape} adds axes", tensor=node.input(1))
-    exponent = int(value.reshape(()))
-    _add(build, node, lambda x: x**exponent)
+    exponent = float(value.reshape(()))
+    if not math.isfinite(exponent):
+        raise Rejected(f"its exponent is {exponent}", tensor=node.input(1))
+    if exponent not in SMOOTH_POWERS:
+        build.steep.add(node.index)
+    _add(build, node, lambda x: np.power(x, exponent))
 
 
 def _add(build: Builder, node: Node, function: Function) -> None:

@@ -15,6 +15,7 @@ from redc.frontend.arithmetic import (
     import_many,
     import_mul,
     import_prelu,
+    import_reciprocal,
     import_sign,
 )
 from redc.frontend.builder import Builder
@@ -81,6 +82,7 @@ IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
     "Sub": import_add,
     "Mul": import_mul,
     "Div": import_div,
+    "Reciprocal": import_reciprocal,
     "Neg": import_sign,
     "Abs": import_sign,
     "Max": import_many,

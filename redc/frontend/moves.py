@@ -10,6 +10,7 @@ import numpy as np
 
 from redc.frontend.builder import Builder
 from redc.frontend.nodes import Node
+from redc.frontend.operands import operand
 from redc.frontend.rejected import Rejected
 from redc.frontend.sizes import check_rows
 from redc.frontend.stencils import add_stencil
@@ -51,16 +52,19 @@ def _op(build: Builder, node: Node, inputs: Sequence[Tensor], regions: Sequence[
 
 
 def import_concat(build: Builder, node: Node) -> None:
-    """Tensors side by side along one axis: each input is a region of the output."""
-    tensors = [build.data(node, i) for i in range(len(node.inputs))]
+    """Tensors and constants side by side along one axis: each input is a region of the output."""
+    tensors = [operand(build, node, i) for i in range(len(node.inputs))]
     shapes = [x.shape for x in tensors]
     rank = len(shapes[0])
     along = one_axis(node.attributes.get("axis", 1), rank)
     rest = {(*s[:along], *s[along + 1 :]) for s in shapes if len(s) == rank}
     if len(rest) != 1 or any(len(s) != rank for s in shapes):
         raise Rejected(f"shapes {', '.join(map(str, shapes))} do not join on axis {along}")
-    channels = tensors[0].axis
-    inputs = [build.along(x, channels) for x in tensors]
+    channels = next(x.axis for x in tensors if isinstance(x, Tensor))
+    inputs = [
+        build.along(x, channels) if isinstance(x, Tensor) else build.constant(x.name, x.value, channels)
+        for x in tensors
+    ]
     starts = list(itertools.accumulate((s[along] for s in shapes), initial=0))
     regions = []
     for number, (x, start) in enumerate(zip(inputs, starts, strict=False)):

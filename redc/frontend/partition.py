@@ -11,6 +11,7 @@ host nodes, both get into one part, and so does everything between them (docs/ho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -216,7 +217,45 @@ class _Groups:
         found = dict.fromkeys(inside, reason)
         found |= dict.fromkeys(self._integers(), Rejected("the host reads the integers that it makes"))
         moves = Rejected("it only moves what the host reads")
-        return found | dict.fromkeys(self._movers(), moves)
+        found |= dict.fromkeys(self._movers(), moves)
+        delicate = Rejected("it stands beside host nodes, where codes would round more than the host does")
+        return found | dict.fromkeys(self._delicate(), delicate)
+
+    def _delicate(self) -> set[int]:
+        """Nodes whose values are safe as codes between codes, but not beside the host's floats.
+
+        What is steep near 0 amplifies the rounding of its input, and its own output may span more
+        than codes can: it needs that nothing around it is the host's.  What a constant of several
+        axes goes into may be a mask that dwarfs everything else: it needs one reader that is not.
+        """
+        survey = self.survey
+        steep = survey.build.steep & survey.mine
+        held = {
+            survey.source.nodes[at].index
+            for at, op in zip(survey.at, survey.build.ops, strict=True)
+            if survey.build.held.intersection(op.inputs)
+        }
+        host = set(survey.host)
+        before: dict[int, set[int]] = {}
+        behind: dict[int, set[int]] = {}
+        for maker, reader, _ in self.edges:
+            before.setdefault(reader, set()).add(maker)
+            behind.setdefault(maker, set()).add(reader)
+        found = self._on_raw_inputs(steep)
+        while True:
+            beside = {i for i in steep if (before.get(i, set()) | behind.get(i, set())) & (host | found)}
+            beside |= {i for i in held if i in behind and behind[i] <= host | found}
+            if beside <= found:
+                return found
+            found |= beside
+
+    def _on_raw_inputs(self, steep: set[int]) -> set[int]:
+        """Of `steep` nodes, functions of an input of the network that nothing else needs as codes."""
+        survey = self.survey
+        mine = [n for n in self.nodes if n.index in survey.mine]
+        readers = Counter(name for n in mine for name in set(n.reads))
+        alone = {name for name in survey.build.inputs if readers[name] == 1}
+        return {n.index for n in mine if n.index in steep and n.op != "Div" and n.inputs[0] in alone}
 
     def _integers(self) -> set[int]:
         """Makers of integers that leave the accelerator: there they are codes of real values."""

@@ -8,99 +8,40 @@ its order and shape; operand order lives in the operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
-from isa.program import IntType, smallest_type
 from redc.ir.stencil import Region
+from redc.ir.tensors import F64, Activation, Array, Codes, Tensor
 from redc.mapping.formula import KernelPixel
 from redc.mapping.schedule import Schedule
 
-F64 = npt.NDArray[np.float64]
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """How a tensor is stored: integer codes of `bits` bits; real = scale * (code - zero).
-
-    With `steps`, one whole number per channel, real = scale * steps[c] * (code - zero).
-    """
-
-    bits: int
-    signed: bool
-    scale: float
-    zero: int = 0
-    steps: tuple[int, ...] = ()
-
-    @property
-    def low(self) -> int:
-        return -(1 << (self.bits - 1)) if self.signed else 0
-
-    @property
-    def high(self) -> int:
-        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
-
-    @property
-    def scales(self) -> F64:
-        """The real size of a step: of every channel, or () where it is one for all."""
-        return self.scale * np.asarray(self.steps or 1, np.float64)
-
-    def of(self, first: int, last: int) -> Codes:
-        """The codes of the channels from `first` to before `last`."""
-        return replace(self, steps=self.steps[first:last])
-
-    @property
-    def drive_type(self) -> IntType:
-        """The type of what a drive streams, `code - zero`."""
-        return smallest_type(self.low - self.zero, self.high - self.zero)
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """An ONNX tensor: static shape, and the axis that lies last in the accelerator's buffers.
-
-    `axis` is 1 for images (N, C, spatial...), the last axis where MatMul works on it.
-    `given` are the codes that a model which arrives quantised gives it; nothing may change them.
-    `dtype` is the ONNX element type; only hosts touch other tensors than f32.  `raw` is set by
-    `quantise` where only hosts touch a tensor: it is then handed on as it is and has no codes.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    axis: int
-    given: Codes | None = None
-    codes: Codes | None = None
-    buffer: str | None = None
-    dtype: str = "f32"
-    raw: bool = False
-
-    @property
-    def buffer_shape(self) -> tuple[int, ...]:
-        """`shape` with `axis` moved to the end."""
-        rest = tuple(d for i, d in enumerate(self.shape) if i != self.axis)
-        return (*rest, self.shape[self.axis])
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """A scalar function at the end of an operator.
-
-    relu; leaky (slope `alpha`); clip (to [`low`, `high`]); tanh; sigmoid; function: any other,
-    given by `function`, which no operator but an activation alone may end in.
-    """
-
-    kind: Literal["relu", "leaky", "clip", "tanh", "sigmoid", "function"]
-    alpha: float = 0.0
-    low: float = -np.inf
-    high: float = np.inf
-    function: Callable[[F64], F64] | None = None
+__all__ = [
+    "F64",
+    "Activation",
+    "Array",
+    "Codes",
+    "CrossbarOp",
+    "GivenWeight",
+    "Graph",
+    "HostOp",
+    "MachineOp",
+    "Normalisation",
+    "Op",
+    "RegionCodes",
+    "Requantise",
+    "ReshapeOp",
+    "StencilOp",
+    "Table",
+    "Tensor",
+    "VectorOp",
+]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -212,7 +153,8 @@ class VectorOp:
     """Elementwise on the vector unit: y = act(sign * combine_i(factor_i * x_i) + bias).
 
     Covers a BatchNormalization, Add or activation that no crossbar operator absorbed.  `combine`
-    is sum, mul, max or min; only a sum has a bias, and a product has no factors.  Factors
+    is sum, mul, max, min or div; only a sum has a bias, and a product of several has no factors.  A
+    quotient is x_0 / x_1 without factors, or factor_0 / x_0.  Factors
     and bias are float64, of shape () or (C,) along the channel axis.  An input may be
     broadcast along axes of length 1 other than the channel axis.  `sign`, 1 or -1 per channel, is
     that of a maximum.  `normalisation` is there for
@@ -228,11 +170,18 @@ class VectorOp:
     activation: Activation | None = None
     nodes: tuple[str, ...] = ()
     normalisation: Normalisation | None = None
-    combine: Literal["sum", "mul", "max", "min"] = "sum"
+    combine: Literal["sum", "mul", "max", "min", "div"] = "sum"
     sign: npt.NDArray[np.int64] | None = None
     multipliers: tuple[npt.NDArray[np.int64], ...] | None = None
     bias_codes: npt.NDArray[np.int64] | None = None
+    fraction: int = 0  # bits below the point of a quotient
     requantise: Requantise | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is an activation of one tensor, or nothing, and no arithmetic."""
+        alone = len(self.inputs) == 1 and self.combine == "sum"
+        return alone and bool((self.factors[0] == 1).all() and (self.bias == 0).all())
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -350,6 +299,12 @@ class Graph:
             for name in dict.fromkeys(op.inputs):
                 readers.setdefault(name, []).append(op)
         return readers
+
+    @cached_property
+    def constants(self) -> tuple[str, ...]:
+        """The tensors with a value that operators read."""
+        known = ((name, self.tensors.get(name)) for name in self._readers)
+        return tuple(name for name, tensor in known if tensor is not None and tensor.value is not None)
 
     def producer(self, tensor: str) -> Op | None:
         return self._makers.get(tensor)

@@ -29,6 +29,12 @@ def to_text(graph: Graph) -> str:
     lines += [f"  input   {_tensor(graph.tensors[name])}" for name in graph.inputs]
     lines += [f"  output  {_tensor(graph.tensors[name])}" for name in graph.outputs]
     lines += [f"  note    {note}" for note in graph.notes]
+    constants = (graph.tensors[name] for name in graph.constants)
+    lines += [
+        f"  holds   {_tensor(tensor)} {_array(tensor.value)}"
+        for tensor in constants
+        if tensor.value is not None
+    ]
     for op in graph.ops:
         lines.append("")
         made = ", ".join(_tensor(graph.tensors[name]) for name in op.outputs)

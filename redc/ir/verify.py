@@ -12,6 +12,7 @@ import numpy as np
 
 from redc.errors import InternalError
 from redc.ir.graph import (
+    F64,
     Codes,
     CrossbarOp,
     Graph,
@@ -67,8 +68,8 @@ def _need(holds: bool, where: Op | str, broken: str) -> None:
 
 
 def _check_wiring(graph: Graph) -> None:
-    defined = set(graph.inputs)
-    _need(len(defined) == len(graph.inputs), "graph", "an input is listed twice")
+    defined = {*graph.inputs, *graph.constants}
+    _need(len(set(graph.inputs)) == len(graph.inputs), "graph", "an input is listed twice")
     names: set[str] = set()
     for op in graph.ops:
         _need(op.name not in names, op, "another operator has this name")
@@ -95,6 +96,9 @@ def _check_tensor(tensor: Tensor, *, host_only: bool) -> None:
         return
     _need(bool(tensor.shape) and all(size >= 1 for size in tensor.shape), where, f"shape {tensor.shape}")
     _need(0 <= tensor.axis < len(tensor.shape), where, f"axis {tensor.axis} of shape {tensor.shape}")
+    if tensor.value is not None:
+        fits = tensor.value.shape == tensor.shape and bool(np.isfinite(tensor.value).all())
+        _need(fits, where, "its value has another shape, or is not finite")
     codes = tensor.codes
     if codes is not None:
         _need(math.isfinite(codes.scale) and codes.scale > 0, where, f"scale {codes.scale}")
@@ -184,6 +188,9 @@ def _check_vector(op: VectorOp, inputs: Sequence[Tensor], y: Tensor) -> None:
     if op.sign is not None:
         fits = op.sign.shape == (width,) and bool((np.abs(op.sign) == 1).all())
         _need(fits and op.combine == "max", op, "its sign is not 1 or -1 per channel of a maximum")
+    if op.combine == "div":
+        alone = not op.bias.any() and (len(inputs) == 1 or (len(inputs) == 2 and _ones(op.factors)))
+        _need(alone, op, "a quotient of more than two, or with factors or a bias")
     for x in inputs:
         fits = len(x.shape) == len(y.shape) and all(
             size == whole or (size == 1 and axis != y.axis)
@@ -197,6 +204,10 @@ def _check_vector(op: VectorOp, inputs: Sequence[Tensor], y: Tensor) -> None:
         for codes in op.multipliers:
             _need(codes.dtype == np.int64 and codes.shape in ((), (1,), (width,)), op, "a bad multiplier")
     _check_codes_of(op, width, y)
+
+
+def _ones(factors: Sequence[F64]) -> bool:
+    return all(bool((factor == 1).all()) for factor in factors)
 
 
 def _check_stencil(op: StencilOp, inputs: Sequence[Tensor], y: Tensor) -> None:

@@ -34,19 +34,14 @@ def absorb_quantisers(graph: Graph) -> Graph:
             del ops[op.inputs[0]]
             op = joined
         ops[op.output] = op
-    kept = {*graph.inputs, *(name for op in ops.values() for name in op.outputs)}
+    kept = {*graph.inputs, *graph.constants, *(name for op in ops.values() for name in op.outputs)}
     tensors = {n: replace(t, given=given[n]) for n, t in graph.tensors.items() if n in kept}
     return remove_identities(replace(graph, ops=tuple(ops.values()), tensors=tensors))
 
 
 def is_quantiser(op: Op) -> bool:
     """A QuantizeLinear and nothing else."""
-    return (
-        isinstance(op, VectorOp)
-        and op.op == "QuantizeLinear"
-        and op.activation is None
-        and bool((op.factors[0] == 1).all() and (op.bias == 0).all())
-    )
+    return isinstance(op, VectorOp) and op.op == "QuantizeLinear" and op.activation is None and op.plain
 
 
 def _joined(
@@ -63,8 +58,7 @@ def _joined(
     if isinstance(maker, StencilOp):
         return None
     act = op.activation
-    plain = bool((op.factors[0] == 1).all() and (op.bias == 0).all())
-    same = plain and given[source] == given[op.output]
+    same = op.plain and given[source] == given[op.output]
     if same and act is not None and act.kind in SATURATING and maker.activation is None:
         return replace(maker, activation=act, output=op.output, nodes=nodes)
     return None

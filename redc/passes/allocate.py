@@ -16,7 +16,7 @@ def allocate_buffers(graph: Graph, context: Context) -> Graph:
     Post: `buffer` is set on every tensor that an operator reads or writes, unique and a word
     of the assembly language.
     """
-    used = [*graph.inputs, *(name for op in graph.ops for name in op.outputs)]
+    used = [*graph.inputs, *graph.constants, *(name for op in graph.ops for name in op.outputs)]
     names = unique_words(used)
     tensors = {name: replace(graph.tensors[name], buffer=names[name]) for name in dict.fromkeys(used)}
     return replace(graph, tensors=tensors)

@@ -38,6 +38,9 @@ WHOLE_UNIT = 64
 """Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
 resolution (0.14 dB)."""
 
+JUDGED = 1 << 20
+"""Values of a constant that say which of some scales rounds it least."""
+
 NOTHING = 1e-20
 """Below this a tensor's extent is rounding noise of float32, and its scale would overflow."""
 
@@ -81,6 +84,10 @@ class Chooser:
             for name in sorted(self._driven)
             if not self.given and self.graph.producer(name) and self._may_have_steps(name)
         }
+
+    def constant(self, tensor: str) -> Codes:
+        """Of a constant: what is asked for by its only reader, where that moves it, or its own."""
+        return self.made(tensor)
 
     def outside(self, tensor: str) -> Codes:
         """Of an input, or of what a host makes."""
@@ -140,6 +147,11 @@ class Chooser:
         saturated = _saturated(self.graph.producer(tensor), bits)
         if saturated is not None:
             return saturated
+        value, like = self.graph.tensors[tensor].value, self.graph.tensors[tensor].like
+        if value is not None:
+            return codes_of(value, bits)
+        if like in self.given:
+            return self.given[like]
         if tensor not in self._ranges:
             raise UserError(
                 f"no calibration value was seen for tensor {tensor!r}",
@@ -218,16 +230,24 @@ def _ranges(
     """What was observed of every tensor that codes are chosen for, and of those in `channelled` (with
     their channels' axes).
 
-    A tensor that the model does not have, for a node became several operators, takes the range
-    of its reshaped copy.
+    A tensor that the model does not have, for a node became several operators, takes the range of
+    the one that it is `like`, or of its reshaped copy.
     """
     own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and not saturates(op)]
     made = [name for op in own for name in op.outputs]
     copies = {op.input: op.output for op in graph.ops if isinstance(op, ReshapeOp)}
     stencils = [op.output for op in graph.ops if isinstance(op, StencilOp) and op.output in copies]
-    wanted = dict.fromkeys((*graph.inputs, *made, *(copies[name] for name in stencils), *channelled))
-    unknown = tuple(name for name in wanted if name not in given and not graph.tensors[name].raw)
+    alike = {name: like for name in made if (like := graph.tensors[name].like) is not None}
+    own_names = (name for name in made if name not in alike)
+    wanted = dict.fromkeys(
+        (*graph.inputs, *own_names, *alike.values(), *(copies[name] for name in stencils), *channelled)
+    )
+    raw = {name for name, tensor in graph.tensors.items() if tensor.raw}
+    unknown = tuple(name for name in wanted if name not in given and name not in raw)
     ranges = dict(context.observe(unknown, channelled)) if unknown else {}
+    for name, source in alike.items():
+        if source in ranges:
+            ranges[name] = replace(ranges[source], channels=None)
     for name in stencils:
         if name not in ranges and copies[name] in ranges:
             ranges[name] = replace(ranges[copies[name]], channels=None)  # it has other ones
@@ -255,6 +275,32 @@ def choose_codes(seen: Range, bits: int) -> Codes:
     codes = (1 << bits) - 1
     scale = _scale(high - low, codes)
     return Codes(bits, False, scale, zero=int(np.clip(np.rint(-low / scale), 0, codes)))
+
+
+def codes_of(value: F64, bits: int) -> Codes:
+    """Codes for a constant: of some scales that hold it, the one at which its values round least.
+
+    Those are the finest, the finest at which 1.0 is a whole number of steps, and the finest at which
+    the smallest value is one.
+    """
+    low, high = min(0.0, float(value.min())), max(0.0, float(value.max()))
+    signed = low < 0
+    steps = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
+    extent = max(-low, high)
+    if extent <= NOTHING:
+        return Codes(bits, signed, 1.0)
+    magnitudes = np.abs(value[value != 0])
+    smallest = float(magnitudes.min())
+    finest = round_scale(extent / steps)
+    scales = [finest, _scale(extent, steps), round_scale(smallest / max(1, math.floor(smallest / finest)))]
+
+    some = magnitudes[:: -(-magnitudes.size // JUDGED)]
+
+    def error(scale: float) -> float:
+        return float(np.square(some / scale - np.rint(some / scale)).sum()) * scale**2
+
+    best = min((scale for scale in scales if extent / scale <= steps + 0.5), key=error)
+    return Codes(bits, signed, best)
 
 
 def _scale(extent: float, steps: int) -> float:

@@ -87,10 +87,20 @@ def _composed(scalar: Scalar) -> Function:
 
 
 def _value(op: VectorOp, terms: list[F64]) -> F64:
+    if op.combine == "div":
+        above, below = terms if len(terms) > 1 else (np.broadcast_to(op.factors[0], terms[0].shape), terms[0])
+        return _end(op.activation)(_quotient(above, below))
     combine = {"sum": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[op.combine]
     scaled = [float(factor.reshape(())) * term for factor, term in zip(op.factors, terms, strict=True)]
     value: F64 = functools.reduce(combine, scaled) + float(op.bias.reshape(()))
     return _end(op.activation)(value)
+
+
+def _quotient(above: F64, below: F64) -> F64:
+    """By zero an infinity with the sign of what is divided; 0 by 0 is 0, as on the vector unit."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: F64 = np.where(below == 0, np.sign(above) * np.inf, above / below)
+    return np.where(np.isnan(quotient), 0.0, quotient)
 
 
 def _end(activation: Activation | None) -> Function:

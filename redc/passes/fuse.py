@@ -50,6 +50,4 @@ def _takes(maker: CrossbarOp | VectorOp, activation: VectorOp) -> bool:
 
 def _is_plain(op: VectorOp) -> bool:
     """An activation and nothing else: y = act(x)."""
-    if op.activation is None or op.activation.kind == "function" or len(op.inputs) != 1:
-        return False
-    return bool((op.factors[0] == 1).all() and (op.bias == 0).all())
+    return op.plain and op.activation is not None and op.activation.kind != "function"

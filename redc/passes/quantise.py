@@ -33,13 +33,19 @@ from redc.passes.codes import Chooser, saturates
 from redc.passes.context import Context, Options
 from redc.passes.correct import mean_drives, mean_error
 from redc.passes.stencil_codes import stencil_codes
-from redc.passes.tables import SATURATING, build_table, finer, tabulate
+from redc.passes.tables import GRID, SATURATING, build_table, finer, tabulate
 
 TABLE_BITS = 12
 """A function of values of at most so many bits is tabled code by code."""
 
 MULTIPLIER_BITS = 15
 """At least, of what scales the terms of an elementwise operator."""
+
+DIVIDEND_BITS = 30
+"""Of a constant that is divided."""
+
+QUOTIENT_BITS = 62
+"""A dividend with the bits below the point of its quotient has fewer."""
 
 ZERO_CHANNEL_SCALE = np.float32(2.0**-16)
 """Weight scale of a channel that holds only zeros: it just has to carry the bias."""
@@ -71,6 +77,7 @@ def quantise(graph: Graph, context: Context) -> Graph:
     for name in (*graph.inputs, *made_outside):
         if not graph.tensors[name].raw:
             codes[name] = chooser.outside(name)
+    codes |= {name: chooser.constant(name) for name in graph.constants}
     ops: list[Op] = []
     for op in graph.ops:
         if isinstance(op, ReshapeOp):
@@ -194,6 +201,8 @@ def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
         return direct
     if op.activation is not None and op.activation.kind == "function":
         return _function(op, op.activation, codes[op.inputs[0]], codes[op.output])
+    if op.combine == "div":
+        return _quotient(op, codes)
     if op.combine == "mul":
         product = np.asarray(math.prod(codes[name].scales for name in op.inputs))
         ones = (np.ones((), np.int64),) * len(op.inputs)
@@ -211,11 +220,38 @@ def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
     )
 
 
+def _quotient(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
+    """So many bits below the point that a step of the quotient is small beside one of the output."""
+    *above, below = (codes[name] for name in op.inputs)
+    if above:
+        numerator, step = above[0], above[0].scales
+        bits = max(numerator.high - numerator.zero, numerator.zero - numerator.low).bit_length()
+        multipliers: tuple[Array, ...] = (np.ones((), np.int64),) * 2
+    else:
+        largest = float(np.abs(op.factors[0]).max())
+        bits, step = DIVIDEND_BITS, np.asarray((largest or 1.0) / (1 << DIVIDEND_BITS))
+        multipliers = (np.rint(op.factors[0] / step).astype(np.int64),)
+    unit = step / below.scales
+    out = codes[op.output]
+    wanted = math.ceil(math.log2(float((unit / out.scales).max()) * GRID))
+    fraction = min(max(wanted, 0), QUOTIENT_BITS - bits - 1)
+    requantise = _requantise(op.activation, unit / 2.0**fraction, out)
+    return replace(
+        op,
+        multipliers=multipliers,
+        bias_codes=np.zeros((), np.int64),
+        fraction=fraction,
+        requantise=requantise,
+    )
+
+
 def _direct(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp | None:
     """A function of few codes, one entry for each: exact.  None where that does not fit."""
     x, y = codes[op.inputs[0]], codes[op.output]
     factor, bias = op.factors[0], op.bias
-    if not saturates(op) or len(op.inputs) > 1 or factor.size != 1 or bias.size != 1 or x.bits > TABLE_BITS:
+    if not saturates(op) or len(op.inputs) > 1 or op.combine != "sum":
+        return None
+    if factor.size != 1 or bias.size != 1 or x.bits > TABLE_BITS:
         return None
     assert op.activation is not None
     values = np.arange(x.low, x.high + 1) - x.zero

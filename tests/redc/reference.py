@@ -31,13 +31,17 @@ Array = npt.NDArray[Any]
 def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, F64]:
     """Every tensor of `graph`, in ONNX's layout."""
     values = {name: np.asarray(value, np.float64) for name, value in feeds.items()}
+    values |= {name: tensor.value for name, tensor in graph.tensors.items() if tensor.value is not None}
     for op in graph.ops:
         x, out = values[op.inputs[0]], graph.tensors[op.output]
         if isinstance(op, CrossbarOp):
             last = np.moveaxis(x, graph.tensors[op.input].axis, -1)
             y = np.moveaxis(_crossbar(op, last, out.buffer_shape), -1, out.axis)
         elif isinstance(op, VectorOp):
-            terms = [_spread(f, out) * values[n] for f, n in zip(op.factors, op.inputs, strict=True)]
+            if op.combine == "div" and len(op.inputs) == 1:
+                terms = [_spread(op.factors[0], out), x]
+            else:
+                terms = [_spread(f, out) * values[n] for f, n in zip(op.factors, op.inputs, strict=True)]
             y = functools.reduce(COMBINE[op.combine], terms)
             y = (y if op.sign is None else _spread(op.sign, out) * y) + _spread(op.bias, out)
         elif isinstance(op, StencilOp):
@@ -59,7 +63,7 @@ def _spread(per_channel: F64, tensor: Tensor) -> F64:
     return per_channel.reshape(shape)
 
 
-COMBINE = {"sum": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+COMBINE = {"sum": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "div": np.divide}
 
 
 def _stencil(op: StencilOp, inputs: list[F64], shape: tuple[int, ...]) -> F64:

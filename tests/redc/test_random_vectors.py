@@ -44,8 +44,6 @@ def activations(draw: st.DrawFn) -> onnx.ModelProto:
         return model(op, [shape, *bounds], opset=draw(st.integers(12, NEWEST)))
     if op == "PRelu":
         slope = tuple(size if draw(st.booleans()) else 1 for size in shape)
-        one = draw(st.integers(0, len(shape) - 1))  # along one axis it may vary
-        slope = tuple(size if axis == one else 1 for axis, size in enumerate(slope))
         values = rng.uniform(*draw(st.sampled_from([(1.1, 2), (-0.5, 1), (0, 2)])), slope)
         return model(op, [shape, values.astype(np.float32)], opset=draw(st.integers(9, NEWEST)))
     first, attributes = ACTIVATIONS[op]

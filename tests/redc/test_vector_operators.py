@@ -50,10 +50,17 @@ def model(
 
 
 def check(
-    proto: onnx.ModelProto, *, steps: float = STEPS, scale: float = 2.0, coarsest: bool = False
+    proto: onnx.ModelProto,
+    *,
+    steps: float = STEPS,
+    scale: float = 2.0,
+    coarsest: bool = False,
+    positive: bool = False,
+    host: bool = True,
 ) -> None:
     """`proto` compiled at 16 bits computes what onnxruntime does, on both engines, to so many steps:
-    of the output or of a coarser input, or of the `coarsest` buffer."""
+    of the output or of a coarser input, or of the `coarsest` buffer.  Inputs that are `positive` keep
+    away from 0."""
     rng = np.random.default_rng(0)
     feeds = {
         v.name: (rng.standard_normal([d.dim_value for d in v.type.tensor_type.shape.dim]) * scale).astype(
@@ -61,9 +68,11 @@ def check(
         )
         for v in proto.graph.input
     }
+    if positive:
+        feeds = {name: np.abs(value) / 2 + np.float32(0.5) for name, value in feeds.items()}
     expected = run_onnx(proto, feeds)
     agree(proto, feeds=feeds)
-    program = redc.compile(proto, weight_bits=16, input_bits=16, calibrate=feeds)
+    program = redc.compile(proto, weight_bits=16, input_bits=16, calibrate=feeds, host=host)
     fast = runtime.run(program, feeds)
     slow = runtime.run(program, feeds, engine="step")
     assert fast.counters == slow.counters
@@ -89,6 +98,9 @@ def floats(*values: float) -> np.ndarray[Any, Any]:
 X = (2, 3, 4, 5)
 C = floats(0.5, -1.5, 2.0).reshape(3, 1, 1)
 
+OVER_ALL = np.random.default_rng(1).standard_normal(X).astype(np.float32)
+OVER_PIXELS = OVER_ALL[0, 0]
+
 CASES = {
     "sub": model("Sub", [X, X]),
     "sub constant": model("Sub", [X, C]),
@@ -101,6 +113,15 @@ CASES = {
     "mul constant": model("Mul", [C, X]),
     "mul number": model("Mul", [X, floats(0.3).reshape(())]),
     "div constant": model("Div", [X, C]),
+    "add of a constant for every pixel": model("Add", [X, OVER_PIXELS]),
+    "sub from a constant for every value": model("Sub", [OVER_ALL, X]),
+    "add of a larger constant": model("Add", [(3, 1, 5), OVER_ALL]),
+    "mul by a constant for every pixel": model("Mul", [X, OVER_PIXELS]),
+    "max of constants": model("Max", [X, OVER_ALL, floats(0.5).reshape(()), OVER_PIXELS]),
+    "mean with a constant": model("Mean", [X, OVER_PIXELS]),
+    "concat of a constant": model("Concat", [X, OVER_ALL, X], axis=-1),
+    "concat of a constant in channels": model("Concat", [OVER_ALL, X], axis=1),
+    "prelu of a slope for every pixel": model("PRelu", [X, OVER_PIXELS]),
     "neg": model("Neg", [X]),
     "abs": model("Abs", [X]),
     "max": model("Max", [X, X, (3, 1, 1)]),
@@ -177,6 +198,27 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_an_operator_computes_what_onnxruntime_does(name: str) -> None:
     check(CASES[name])
+
+
+STEEP = {
+    "div": model("Div", [X, X]),
+    "div broadcast": model("Div", [X, (3, 1, 5)]),
+    "div outer": model("Div", [(4, 1), (1, 5)]),
+    "div by a constant for every pixel": model("Div", [X, np.abs(OVER_PIXELS) + 1]),
+    "number div": model("Div", [floats(-3).reshape(()), X]),
+    "constant div": model("Div", [C, X]),
+    "constant for every pixel div": model("Div", [OVER_PIXELS, X]),
+    "reciprocal": model("Reciprocal", [X]),
+    "sqrt": model("Sqrt", [X]),
+    "log": model("Log", [X]),
+    "pow fraction": model("Pow", [X, floats(1.7).reshape(())]),
+    "pow negative": model("Pow", [X, floats(-0.5).reshape(())]),
+}
+
+
+@pytest.mark.parametrize("name", STEEP)
+def test_a_steep_operator_computes_what_onnxruntime_does_away_from_zero(name: str) -> None:
+    check(STEEP[name], positive=True, host=False)
 
 
 @st.composite
