@@ -58,7 +58,7 @@ def import_div(build: Builder, node: Node) -> None:
     """Div: by a constant it is a product, by a tensor a quotient."""
     which = constant_index(build, node)
     if which != 1:
-        build.steep.add(node.index)
+        build.steep[node.index] = node.input(1)
     if which is None:
         combine(build, node, [operand(build, node, i) for i in (0, 1)], "div")
         return
@@ -84,7 +84,7 @@ def import_div(build: Builder, node: Node) -> None:
 def import_reciprocal(build: Builder, node: Node) -> None:
     """Reciprocal: one divided by a tensor."""
     x = build.data(node)
-    build.steep.add(node.index)
+    build.steep[node.index] = x.name
     vector(build, node, [x], x.axis, (ONE,), how="div")
 
 

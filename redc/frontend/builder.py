@@ -38,8 +38,8 @@ class Builder:
         self._views: dict[tuple[str, tuple[int, ...], int], Tensor] = {}
         self.held: set[str] = set()
         """Tensors that are constants."""
-        self.steep: set[int] = set()
-        """Nodes that amplify the rounding of what is near 0, by their index."""
+        self.steep: dict[int, str] = {}
+        """Nodes that amplify the rounding of what is near 0, by their index, and which input that is."""
         self.whole: set[str] = set()
         """Tensors of an integer type.  With given codes their value here is the real one."""
         self._op_names: set[str] = set()

@@ -78,7 +78,7 @@ SMOOTH_POWERS = range(1, 9)
 def import_function(build: Builder, node: Node) -> None:
     """A function of one number, applied to every value."""
     if node.op in STEEP:
-        build.steep.add(node.index)
+        build.steep[node.index] = node.input(0)
     _add(build, node, FUNCTIONS[node.op](node.attributes))
 
 
@@ -95,7 +95,7 @@ def import_pow(build: Builder, node: Node) -> None:
     if not math.isfinite(exponent):
         raise Rejected(f"its exponent is {exponent}", tensor=node.input(1))
     if exponent not in SMOOTH_POWERS:
-        build.steep.add(node.index)
+        build.steep[node.index] = node.input(0)
     _add(build, node, lambda x: np.power(x, exponent))
 
 

@@ -20,6 +20,7 @@ import onnx
 
 from redc.errors import UserError, raise_all
 from redc.frontend.builder import Builder, channel_axis
+from redc.frontend.delicate import away_from_zero, beside_hosts
 from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.parts import check_part, measured, part_model
@@ -222,40 +223,22 @@ class _Groups:
         return found | dict.fromkeys(self._delicate(), delicate)
 
     def _delicate(self) -> set[int]:
-        """Nodes whose values are safe as codes between codes, but not beside the host's floats.
-
-        What is steep near 0 amplifies the rounding of its input, and its own output may span more
-        than codes can: it needs that nothing around it is the host's.  What a constant of several
-        axes goes into may be a mask that dwarfs everything else: it needs one reader that is not.
-        """
+        """See `redc.frontend.delicate`."""
         survey = self.survey
-        steep = survey.build.steep & survey.mine
+        build, mine = survey.build, survey.mine
+        steep = {index: name for index, name in build.steep.items() if index in mine}
         held = {
             survey.source.nodes[at].index
-            for at, op in zip(survey.at, survey.build.ops, strict=True)
-            if survey.build.held.intersection(op.inputs)
+            for at, op in zip(survey.at, build.ops, strict=True)
+            if build.held.intersection(op.inputs)
         }
-        host = set(survey.host)
-        before: dict[int, set[int]] = {}
-        behind: dict[int, set[int]] = {}
-        for maker, reader, _ in self.edges:
-            before.setdefault(reader, set()).add(maker)
-            behind.setdefault(maker, set()).add(reader)
-        found = self._on_raw_inputs(steep)
-        while True:
-            beside = {i for i in steep if (before.get(i, set()) | behind.get(i, set())) & (host | found)}
-            beside |= {i for i in held if i in behind and behind[i] <= host | found}
-            if beside <= found:
-                return found
-            found |= beside
-
-    def _on_raw_inputs(self, steep: set[int]) -> set[int]:
-        """Of `steep` nodes, functions of an input of the network that nothing else needs as codes."""
-        survey = self.survey
-        mine = [n for n in self.nodes if n.index in survey.mine]
-        readers = Counter(name for n in mine for name in set(n.reads))
-        alone = {name for name in survey.build.inputs if readers[name] == 1}
-        return {n.index for n in mine if n.index in steep and n.op != "Div" and n.inputs[0] in alone}
+        readers = Counter(name for n in self.nodes if n.index in mine for name in set(n.reads))
+        # Nothing else needs these inputs of the network as codes; else they are codes for all.
+        alone = {name for name in build.inputs if readers[name] == 1}
+        safe = {name for name in alone if away_from_zero(name, survey.source.samples)}
+        raw = {index for index, name in steep.items() if name in alone - safe}
+        edges = ((maker, reader) for maker, reader, _ in self.edges)
+        return beside_hosts(edges, survey.host.keys(), steep.keys(), held, raw)
 
     def _integers(self) -> set[int]:
         """Makers of integers that leave the accelerator: there they are codes of real values."""

@@ -13,6 +13,7 @@ import pytest
 import redc
 import runtime
 from isa.program import Program, walk
+from redc.frontend.delicate import beside_hosts
 from tests.redc.reference import run_onnx
 
 Array = npt.NDArray[Any]
@@ -83,10 +84,26 @@ def test_a_steep_function_stays_with_the_host_that_it_touches(body: str) -> None
     assert hosts(program) == 1
 
 
-def test_a_steep_function_of_an_input_stays_on_the_host() -> None:
-    feeds = {"x": np.abs(X) + 1}
-    assert hosts(compiled(parse("r = Sqrt(x) y = MatMul(r, w)", W), feeds)) == 1
-    assert hosts(compiled(parse("r = Sqrt(x) n = Neg(x) t = Add(r, n) y = MatMul(t, w)", W), feeds)) == 0
+@pytest.mark.parametrize("body", ["r = Sqrt(x) y = MatMul(r, w)", "r = Div(one, x) y = MatMul(r, w)"])
+def test_a_steep_function_of_an_input_is_the_hosts_unless_samples_keep_away_from_zero(body: str) -> None:
+    model = parse(body, W, "float one = {1}")
+    away = np.abs(X) + np.float32(0.5)
+    near_zero = away - away.min() + np.float32(1e-3)
+    assert hosts(compiled(model, {"x": near_zero})) == 1
+    program = compiled(model, {"x": away})
+    assert hosts(program) == 0
+    near(model, program, {"x": away}, 70)
+
+
+def test_an_input_that_is_codes_anyway_is_no_reason_for_a_host() -> None:
+    model = parse("r = Sqrt(x) n = Neg(x) t = Add(r, n) y = MatMul(t, w)", W)
+    assert hosts(compiled(model, {"x": np.abs(X)})) == 0
+
+
+def test_a_long_chain_falls_to_the_host_at_its_end_in_one_go() -> None:
+    edges = [(i, i + 1) for i in range(100_000)]
+    taken = beside_hosts(edges, {100_000}, set(range(1, 100_000)), {0}, set())
+    assert taken == set(range(100_000))
 
 
 def test_without_hosts_all_of_them_run_on_the_accelerator() -> None:
