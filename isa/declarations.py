@@ -22,7 +22,7 @@ from isa.directives import (
     read_directive,
 )
 from isa.literals import number_text, quote, shape_text
-from isa.program import RAW_TYPES, Buffer, Constant, Crossbar, Layer, Target, raw_buffer
+from isa.program import CODED_TYPES, RAW_TYPES, Buffer, Constant, Crossbar, Layer, Target, raw_buffer
 
 __all__ = ["DIRECTIVES", "DataFile", "Declaration", "Version", "directive_word", "read_directive"]
 
@@ -188,6 +188,9 @@ def read_buffer(c: Cursor) -> Buffer:
     nothing writes them. Only a `.buffer` with a scale may have it:
     `.buffer %k i4[4, 2] scale 0.5 zero 1 holds "k"`.
 
+    The ONNX tensor is of f32, or of a type of integers (i8 to i64, u8 to u64) that holds every code:
+    its values are then the codes themselves.
+
     `raw` in place of the type: the buffer holds the tensor as it is, in its own type (f16, f32,
     f64, i8 to i64, u8 to u64, bool) and shape, without scale, zero and axis; only `host` may
     touch it: `.buffer %h raw[2, 3] onnx "h" i64[2, 3]`.
@@ -207,11 +210,12 @@ def read_buffer(c: Cursor) -> Buffer:
             if element not in RAW_TYPES:
                 c.fail(f"{element[:40]} is no type of a tensor", None, f"types are {', '.join(RAW_TYPES)}")
             return tensor, element, c.shape("a shape"), 0
-        if not c.skip("NAME", "f32"):
-            c.expected("`f32`")
+        element = c.take("NAME", "`f32` or a type of integers such as u8").text
+        if element not in CODED_TYPES:
+            c.fail(f"{element[:40]} is no type of codes", None, f"types are {', '.join(CODED_TYPES)}")
         dimensions = c.shape("a shape")
         c.word_is("axis")
-        return tensor, "f32", dimensions, c.integer("an axis")
+        return tensor, element, dimensions, c.integer("an axis")
 
     def scale() -> float:
         return float(c.number("a scale"))

@@ -66,7 +66,7 @@ An expression is a sum of loop variables, each times a number, and a number. A s
 
 **Crossbars.** A group is a number of equal sub-crossbars that fire together. Each is a matrix of row bands times column bands; a row band is driven by one vector, a column band gives one vector of products. How the matrix is cut into arrays of the machine follows from the target; see [timing.md](timing.md) and `isa/geometry.py`.
 
-**The outside world.** At the entrance a float x becomes the code `clip(rint(float32(x) / float32(scale)) + zero)`; at the exit a code becomes `float32(code - zero) * float32(scale)`. `axis` says which axis of the ONNX tensor lies last in the buffer.
+**The outside world.** At the entrance a float x becomes the code `clip(rint(float32(x) / float32(scale)) + zero)`; at the exit a code becomes `float32(code - zero) * float32(scale)`. Where the ONNX tensor is one of integers (`onnx "x" u8[...]`), its values are the codes themselves: saturated at the entrance, as they are at the exit. `axis` says which axis of the ONNX tensor lies last in the buffer.
 """
 
 RULES = """\

@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.operands import Address, Affine, BufferRef, ConstRef, Matrix, Operand, Register
-from isa.types import RAW_TYPES, IntType, parse_type, smallest_type
+from isa.types import CODED_TYPES, RAW_TYPES, IntType, parse_type, smallest_type
 
 __all__ = [
+    "CODED_TYPES",
     "NOWHERE",
     "RAW_TYPES",
     "VERSION",
@@ -162,7 +163,8 @@ class Buffer:
     step) and a `zero` (the code of 0.0); an accumulator buffer has neither.  `steps` names a
     constant that multiplies the scale, one whole number per channel.  `tensor` is the ONNX tensor
     it holds, `onnx_shape` that tensor's shape, `axis` the ONNX axis that lies last here; `shape`
-    equals `onnx_shape` with `axis` moved to the end.
+    equals `onnx_shape` with `axis` moved to the end.  Where `onnx_type` is one of integers, they are
+    the codes themselves, else (f32) the real values.
 
     A buffer that `holds` a constant of its shape has the values from the start; nothing writes it.
 
@@ -193,6 +195,11 @@ class Buffer:
     def dtype(self) -> np.dtype[Any]:
         """The numpy type its values lie in."""
         return np.dtype(RAW_TYPES[self.onnx_type]) if self.raw else self.type.dtype
+
+    @property
+    def whole(self) -> bool:
+        """Whether its ONNX tensor holds the codes themselves."""
+        return not self.raw and self.onnx_type != "f32"
 
     @property
     def drive_type(self) -> IntType:

@@ -45,6 +45,11 @@ RAW_TYPES: Mapping[str, str] = MappingProxyType(
 )
 """Element types of ONNX tensors that a raw buffer may hold -> their numpy names."""
 
+CODED_TYPES: Mapping[str, IntType | None] = MappingProxyType(
+    {"f32": None, **{name: IntType(name[0] == "i", int(name[1:])) for name in RAW_TYPES if name[0] in "iu"}}
+)
+"""Element types of ONNX tensors that lie in buffers as codes; those of integers are the codes themselves."""
+
 
 def smallest_type(low: int, high: int) -> IntType:
     """The narrowest integer type that holds every value of [low, high]."""

@@ -46,8 +46,8 @@ def clipped(buffer: Buffer, values: Array, steps: Array | int = 1) -> float | No
 
 
 def clipped_inputs(program: Program, arrays: Mapping[str, Array]) -> dict[str, float]:
-    """The share of clipped values of every input that has codes, by its outer name."""
-    shares = {outer_name(b): clipped(b, arrays[b.name]) for b in program.inputs}
+    """The share of clipped values of every input that is turned into codes, by its outer name."""
+    shares = {outer_name(b): clipped(b, arrays[b.name]) for b in program.inputs if not b.whole}
     return {name: share for name, share in shares.items() if share is not None}
 
 

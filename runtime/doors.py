@@ -3,6 +3,7 @@
 In:   codes = clip(rint(float32(x) / float32(scale)) + zero), channels moved last.
 Out:  float32(code - zero) * float32(scale), channels moved back.
 A buffer without a scale holds plain integers: its door neither scales nor rounds away a fraction.
+Where the ONNX tensor is one of integers, it holds the codes themselves.
 A raw buffer holds its tensor as it is, and so it goes in and out.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from isa.instructions import F32_EXACT
-from isa.program import Array, Buffer, Program
+from isa.program import RAW_TYPES, Array, Buffer, Program
 from runtime.errors import InputError, did_you_mean
 
 BLOCK = 1 << 16
@@ -28,7 +29,7 @@ def outer_name(buffer: Buffer) -> str:
 
 def door_type(buffer: Buffer) -> str:
     """The numpy type that callers hand over and get."""
-    return buffer.dtype.name if buffer.raw else "float32"
+    return RAW_TYPES[buffer.onnx_type]
 
 
 def onnx_shape(buffer: Buffer) -> tuple[int, ...]:
@@ -50,7 +51,7 @@ def onnx_order(buffer: Buffer, codes: Array) -> Array:
 
 
 def check_inputs(program: Program, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    """Buffer name -> float32 array of the ONNX shape.
+    """Buffer name -> array of the ONNX shape and type.
 
     Raises InputError for an unknown or missing name, a wrong shape, a type that float32 does
     not hold exactly, and a value that is not finite.
@@ -74,11 +75,11 @@ def check_inputs(program: Program, inputs: Mapping[str, Any]) -> dict[str, Array
 
 
 def check_input(name: str, buffer: Buffer, value: Any) -> Array:
-    """One input as a float32 array; see `check_inputs`."""
+    """One input as an array of its ONNX tensor's type; see `check_inputs`."""
     place = f'input "{name}"'
     shape = onnx_shape(buffer)
-    if buffer.raw:
-        return check_raw(buffer, value, place)
+    if buffer.raw or buffer.whole:
+        return check_typed(buffer, value, place)
     try:
         given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
@@ -101,33 +102,35 @@ def check_input(name: str, buffer: Buffer, value: Any) -> Array:
     return array
 
 
-def check_raw(buffer: Buffer, value: Any, place: str) -> Array:
-    """A tensor for a raw buffer: its own type (or one that it holds exactly), its own shape."""
+def check_typed(buffer: Buffer, value: Any, place: str) -> Array:
+    """A tensor that goes in as it is: of its own type (or one that this holds exactly), its own shape."""
+    wanted, shape = np.dtype(door_type(buffer)), onnx_shape(buffer)
     try:
-        given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, buffer.dtype)
+        given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, wanted)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"it is no array of numbers: {error}", place=place) from error
-    if not np.can_cast(given.dtype, buffer.dtype, "safe"):
+    if not np.can_cast(given.dtype, wanted, "safe"):
         raise InputError(
-            f"its type is {given.dtype}, the program takes {buffer.dtype}",
+            f"its type is {given.dtype}, the program takes {wanted}",
             place=place,
-            hint=f"convert it with .astype(numpy.{buffer.dtype})",
+            hint=f"convert it with .astype(numpy.{wanted})",
         )
-    array = np.asarray(given, buffer.dtype)
-    if array.shape != buffer.shape:
-        raise InputError(
-            f"its shape is {list(array.shape)}, the program takes {list(buffer.shape)}", place=place
-        )
+    array = np.asarray(given, wanted)
+    if array.shape != shape:
+        raise InputError(f"its shape is {list(array.shape)}, the program takes {list(shape)}", place=place)
     return array
 
 
 def enter(buffer: Buffer, array: Array, codes: Array) -> None:
-    """Write the codes of a checked float32 array of the ONNX shape into `codes`."""
+    """Write the codes of a checked array of the ONNX shape and type into `codes`."""
     if buffer.raw:
         codes[...] = array
         return
-    real = channels_last(buffer, array).astype(np.float32)
     low, high = buffer.type.low, buffer.type.high
+    if buffer.whole:
+        codes[...] = np.clip(channels_last(buffer, array), low, high)
+        return
+    real = channels_last(buffer, array).astype(np.float32)
     if buffer.scale is not None:
         np.divide(real, np.float32(buffer.scale), out=real)
     np.rint(real, out=real)
@@ -146,9 +149,11 @@ def enter(buffer: Buffer, array: Array, codes: Array) -> None:
 
 
 def leave(buffer: Buffer, codes: Array) -> Array:
-    """The float32 array of the ONNX shape that `codes` stand for; of a raw buffer the tensor."""
+    """The array of the ONNX shape that `codes` stand for: float32, or of the ONNX tensor's type."""
     if buffer.raw:
         return codes.copy()
+    if buffer.whole:
+        return np.ascontiguousarray(onnx_order(buffer, codes), door_type(buffer))
     flat = np.ascontiguousarray(onnx_order(buffer, codes)).reshape(-1)
     result: Array = np.empty(onnx_shape(buffer), np.float32)
     real = result.reshape(-1)

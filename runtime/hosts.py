@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from isa.program import Array, Buffer, BufferRef, Program, walk
-from runtime.doors import enter, leave, onnx_shape
+from runtime.doors import door_type, enter, leave, onnx_shape
 from runtime.errors import InputError
 from runtime.machine import Memory
 
@@ -97,6 +97,8 @@ class Hosts:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised: once is enough
         options.add_session_config_entry("session.x64quantprecision", "1")
+        # A MatMul of weights behind a DequantizeLinear in floats, not with inputs rounded to 8 bits.
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
         # Thousands of pools that spin would take every core, and minutes to end.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._parts > MOST_POOLS:
@@ -108,6 +110,8 @@ class Hosts:
                 options,
                 providers=["CPUExecutionProvider"],
                 enable_fallback=False,  # it would try again, and say so on standard output
+                # It would round float weights between quantisers to 8 bits, which the model does not ask for.
+                disabled_optimizers=["WeightBiasQuantization"],
             )
 
         try:
@@ -151,7 +155,7 @@ def _checked(part: str, buffer: Buffer, value: Any) -> Array:
     place = f"{_place(part)}, tensor {buffer.tensor!r}"
     if not isinstance(value, np.ndarray):
         raise InputError(f"it is a {type(value).__name__}, not a tensor", place=place)
-    wanted = buffer.dtype if buffer.raw else np.dtype(np.float32)
+    wanted = np.dtype(door_type(buffer))
     if value.dtype != wanted or value.shape != onnx_shape(buffer):
         raise InputError(
             f"it is {value.dtype}{list(value.shape)} for these inputs, "
@@ -159,7 +163,7 @@ def _checked(part: str, buffer: Buffer, value: Any) -> Array:
             place=place,
             hint="its shape depends on the values of the inputs: compile for them",
         )
-    if not buffer.raw and np.isnan(value).any():
+    if not buffer.raw and not buffer.whole and np.isnan(value).any():
         raise InputError(
             "it holds NaN, and the accelerator reads it",
             place=place,

@@ -9,7 +9,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from isa.geometry import arrays_of
-from isa.program import RAW_TYPES, VERSION, Array, Buffer, Constant, Crossbar, IntType, Layer, parse_type
+from isa.program import (
+    CODED_TYPES,
+    RAW_TYPES,
+    VERSION,
+    Array,
+    Buffer,
+    Constant,
+    Crossbar,
+    IntType,
+    Layer,
+    parse_type,
+)
 from isa.targets import FIELDS
 from isa.verifier.facts import INT64, Facts, fits
 
@@ -78,8 +89,10 @@ def _buffer_problems(b: Buffer, name: str) -> Iterator[str]:
         if b.kind != "buffer":
             yield f'an {b.kind} names its tensor: onnx "name" f32[...] axis n'
         return
-    if b.onnx_type != "f32":
-        yield f"tensors are f32, not {b.onnx_type}"
+    if b.onnx_type not in CODED_TYPES:
+        yield f"tensors of codes are of {', '.join(CODED_TYPES)}, not {b.onnx_type}"
+    elif (held := CODED_TYPES[b.onnx_type]) is not None and not fits(b.type.low, b.type.high, held):
+        yield f"{b.onnx_type} does not hold every code of {b.type}"
     if not b.onnx_shape or not 0 <= b.axis < len(b.onnx_shape):
         yield f"axis {b.axis} is no axis of a tensor of {len(b.onnx_shape)} dimensions"
         return

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from isa.analysis import operand_kinds
 from isa.instructions import INSTRUCTIONS, Kind
 from isa.program import (
+    CODED_TYPES,
     RAW_TYPES,
     Address,
     Affine,
@@ -134,7 +135,7 @@ def buffers(draw: st.DrawFn, name: str) -> Buffer:
         scale,
         draw(int64),
         tensor,
-        "f32",
+        draw(st.sampled_from(sorted(CODED_TYPES))) if onnx else "f32",
         onnx_shape,
         axis,
         holds=held,

@@ -184,6 +184,7 @@ CASES = [
     Case("output without tensor", ' onnx "y" f32[2, 1, 6] axis 1', "", "an output names its tensor", ".output"),
     Case("tensor of another shape", "f32[2, 1, 6] axis 1", "f32[2, 1, 6] axis 2", "the tensor with axis 2 at the end is [2, 1, 6], the buffer [2, 6, 1]", ".output"),
     Case("no such axis", "f32[2, 1, 6] axis 1", "f32[2, 1, 6] axis 3", "axis 3 is no axis of a tensor of 3 dimensions", ".output"),
+    Case("codes that their integers lack", ' onnx "y" f32[2, 1, 6] axis 1', ' onnx "y" u8[2, 1, 6] axis 1', "u8 does not hold every code of i8", ".output"),
     Case("tensor of two inputs", ".buffer %a i32[2, 6, 1]", '.input %a i8[2] scale 1 zero 0 onnx "x" f32[2] axis 0', "%x is the input for tensor 'x' already"),
     Case("constant of another size", '"b" i8[1] = 5', '"b" i8[2] = 5', "[2] wants 2 values, there are 1", ".const"),
     Case("constant beyond its type", '"b" i8[1] = 5', '"b" i8[1] = 200', "200 is no i8: -128 to 127", ".const"),

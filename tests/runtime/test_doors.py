@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,22 @@ def test_integers_without_a_scale_pass_unchanged_and_take_no_fraction() -> None:
     assert through({"in": f32(1, 2, 3, 4)}, scale=None).outputs["out"].tolist() == [1, 2, 3, 4]
     with pytest.raises(InputError, match="has a fraction"):
         through({"in": f32(1, 2.5, 3, 4)}, scale=None)
+
+
+def test_integers_are_the_codes_themselves_on_both_doors() -> None:
+    """Whatever scale and zero say; what the buffer's type does not hold saturates."""
+    program = convert(IntType(True, 6), 0.25, 3)
+    buffers = {n: replace(b, onnx_type="i8") if b.tensor else b for n, b in program.buffers.items()}
+    program = replace(program, buffers=buffers)
+    (shape,) = {b.onnx_shape for b in program.inputs}
+    x = np.array([-128, -32, 5, 127], np.int8).reshape(shape)
+    result = run(program, {"in": x}, engine="step")
+    assert result.buffers["x"].ravel().tolist() == [-32, -32, 5, 31]
+    assert result.outputs["out"].ravel().tolist() == [-32, -32, 5, 31]
+    assert result.outputs["out"].dtype == np.int8
+    for wrong, words in (
+        (x.astype(np.float32), "the program takes int8"),
+        (x.reshape(-1, 1), "its shape is"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run(program, {"in": wrong}, engine="step")
