@@ -303,15 +303,18 @@ def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port]) -> 
 
 def seeded_samples(ports: Mapping[str, Port], count: int, seed: int = 0) -> dict[str, Array]:
     """`count` samples for each that a run takes, assumed of an input that nobody described:
-    standard normal, integers 0 and 1."""
+    standard normal, integers 0 and 1, any of 8 bits."""
     rng = np.random.default_rng(seed)
 
     def drawn(port: Port) -> Array:
         shape = (count * port.batch, *port.shape[1:]) if port.shape else ()
         if port.dtype == np.float32:
             return np.asarray(rng.standard_normal(shape, dtype=np.float32))
+        low, high = 0, 2
+        if port.dtype.kind in "iu" and port.dtype.itemsize == 1:
+            low, high = np.iinfo(port.dtype).min, np.iinfo(port.dtype).max + 1
         real = port.dtype.kind == "f"
-        values = rng.standard_normal(shape) if real else rng.integers(0, 2, shape)
+        values = rng.standard_normal(shape) if real else rng.integers(low, high, shape)
         return np.asarray(values).astype(port.dtype)
 
     return {name: drawn(port) for name, port in ports.items()}

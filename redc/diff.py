@@ -93,7 +93,10 @@ def diff(
         mapping=_mapping(program),
         engine=engine,
         fidelity=fidelity,
-        outputs=tuple(_output(name, result.outputs[name], reference[name]) for name in network.outputs),
+        outputs=tuple(
+            _output(name, _real(network, name, result.outputs[name]), reference[name])
+            for name in network.outputs
+        ),
         layers=layers,
         rounds=result.total.rounds,
         cycles=result.total.cycles,
@@ -313,7 +316,7 @@ def _inputs_for(
     ports = {buffer.tensor or buffer.name: Port.of_buffer(buffer) for buffer in program.inputs}
     drawn = seeded_samples(ports, 1, input_seed)
     whole = any(port.dtype.kind != "f" for port in ports.values())
-    what = "standard normal" + (", integers 0 and 1" if whole else "")
+    what = "standard normal" + (", integers 0 and 1, any of 8 bits" if whole else "")
     return drawn, f"inputs: {what}, default_rng({input_seed})"
 
 
@@ -382,6 +385,12 @@ def _mapping(program: Program) -> str | None:
     every = [layer for layer in program.layers if layer.mapping]
     some = [layer for layer in every if layer.op == "ConvTranspose"] or every
     return ", ".join(dict.fromkeys(layer.mapping for layer in some if layer.mapping)) or None
+
+
+def _real(network: Network, name: str, value: Array) -> Array:
+    """What an output stands for: integers with codes are compared as the real numbers they mean."""
+    codes = network.codes(name) if value.dtype.kind in "iu" else None
+    return real(value, codes) if codes else value
 
 
 def _output(name: str, value: Array, reference: Array) -> OutputRow:

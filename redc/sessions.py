@@ -70,6 +70,10 @@ def _without_values(tensor: onnx.TensorProto, large: dict[str, onnx.TensorProto]
     return outline
 
 
+ROUNDING = "WeightBiasQuantization"
+"""onnxruntime's optimiser that rounds float weights between quantisers to 8 bits, which no file asks for."""
+
+
 def make_session(light: onnx.ModelProto, large: Mapping[str, onnx.TensorProto], options: Any) -> Any:
     """The onnxruntime session of what `exposing` gave.  Raises what onnxruntime raises."""
     import onnxruntime
@@ -82,7 +86,11 @@ def make_session(light: onnx.ModelProto, large: Mapping[str, onnx.TensorProto], 
         options.add_external_initializers(list(values), list(values.values()))
     # enable_fallback: it would try again, and say so on standard output
     session = onnxruntime.InferenceSession(
-        light.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=False
+        light.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=False,
+        disabled_optimizers=[ROUNDING],
     )
     session.held = list(values.values())  # it reads their memory, and does not own it
     return session

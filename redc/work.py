@@ -12,7 +12,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 WEIGHT = {
     "Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "ConvInteger": 1, "MatMulInteger": 1,
-    "QLinearConv": 3, "QLinearMatMul": 3,
+    "QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3,
 }  # fmt: skip
 """Operators that multiply by a matrix -> which input that is."""
 

@@ -107,6 +107,7 @@ class _Emitter:
             scale=codes.scale,
             zero=codes.zero,
             tensor=tensor.name,
+            onnx_type=tensor.dtype,
             onnx_shape=tensor.shape,
             axis=tensor.axis,
             steps=self._steps(tensor.buffer, codes),
@@ -287,10 +288,12 @@ class _Emitter:
         return {lines: list(matrices) for lines, matrices in found.items()}
 
     def _finish(self, op: CrossbarOp | VectorOp, value: Register, target: Address) -> list[Node]:
-        """Requantise a register of accumulators, look it up if a table says so, store it."""
+        """Requantise a register of accumulators, look it up if a table says so, store it.  Sums that
+        are asked for as they are have no requantisation."""
         requantise, word = op.requantise, self.names[op.name]
-        assert requantise is not None
         store = Instruction("store", (target, value))
+        if requantise is None:
+            return [store]
         table = requantise.table
         quants = []
         if op.activation is None or op.activation.kind != "function":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from redc.frontend.constants import F64, FOLDED, Constants, integers
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Rejected
 from redc.frontend.sizes import check_size
-from redc.ir.graph import Codes, Graph, MachineOp, Op, ReshapeOp, Tensor
+from redc.ir.graph import Codes, Graph, MachineOp, Op, ReshapeOp, StencilOp, Tensor
 
 
 def channel_axis(rank: int) -> int:
@@ -41,7 +42,8 @@ class Builder:
         self.steep: dict[int, str] = {}
         """Nodes that amplify the rounding of what is near 0, by their index, and which input that is."""
         self.whole: set[str] = set()
-        """Tensors of an integer type.  With given codes their value here is the real one."""
+        """Tensors of an integer type, all with given codes: their value here is the real one."""
+        self.differences = source.differences
         self._op_names: set[str] = set()
         self._numbers: dict[str, int] = {}  # of names that were taken, the last one tried
         onnx_names = {name for node in source.nodes for name in (*node.inputs, *node.outputs)}
@@ -50,13 +52,15 @@ class Builder:
         self._tensor_names = {*onnx_names, *inputs, *source.initializers}
         self.host_only: dict[str, Tensor] = {}
         """Inputs that only a host can read: not f32, scalar or empty."""
+        self.outside: dict[str, Tensor] = {}
+        """Tensors of integers, inputs or made by a host, that an operator may take as codes."""
         for name, shape in inputs.items():
             dtype = (dtypes or {}).get(name, "f32")
             if dtype == "f32" and shape and 0 not in shape:
                 self._define(Tensor(name, shape, channel_axis(len(shape))))
             else:
                 self.host_only[name] = Tensor(name, shape, 0, dtype=dtype)
-                self._shapes[name] = shape
+                self.know_shape(name, shape, dtype)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -159,12 +163,13 @@ class Builder:
         shape: tuple[int, ...],
         axis: int,
         given: Codes | None = None,
+        dtype: str = "f32",
         like: str | None = None,
     ) -> Tensor:
-        """Append `op`, whose output has this shape and channel axis, and perhaps `given` codes, or a
-        range `like` that of a tensor of the model.
+        """Append `op`, whose output has this shape and channel axis, and perhaps `given` codes (with
+        an integer `dtype` these codes themselves), or a range `like` that of a tensor of the model.
 
-        What only moves values keeps the codes and the type of its input.  Gives the output.
+        What only moves values keeps the codes and the type of its inputs.  Gives the output.
         """
         if not shape:
             raise Rejected("its output is a scalar; a tensor needs an axis of channels", tensor=op.output)
@@ -172,11 +177,17 @@ class Builder:
             raise Rejected(f"its output has the shape {shape}: no elements", tensor=op.output)
         check_size(shape, op.output)
         self._ops.append(op)
+        source = self._tensors[op.inputs[0]]
         if isinstance(op, ReshapeOp):
-            given = given or self._tensors[op.input].given
-            if op.input in self.whole and op.op != "DequantizeLinear":
+            given = given or source.given
+        moves = isinstance(op, ReshapeOp) and op.op not in ("DequantizeLinear", "Cast")
+        if moves or (isinstance(op, StencilOp) and source.name in self.whole and given is None):
+            given, dtype = source.given, source.dtype
+            if source.name in self.whole:
                 self.whole.add(op.output)
-        self._define(Tensor(op.output, shape, axis, given, like=like))
+        elif dtype != "f32":
+            self.whole.add(op.output)
+        self._define(Tensor(op.output, shape, axis, given, dtype=dtype, like=like))
         return self._tensors[op.output]
 
     def reshape(self, node: Node, x: Tensor, shape: tuple[int, ...]) -> None:
@@ -196,7 +207,7 @@ class Builder:
             del self._ops[kept:]
             for table, size in zip(tables, sizes, strict=True):
                 while len(table) > size:
-                    table.popitem()
+                    self.whole.discard(table.popitem()[0])
             raise
 
     def view(self, tensor: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
@@ -281,9 +292,18 @@ class Builder:
         """A tensor that the host makes and the accelerator can read."""
         self._define(tensor)
 
-    def know_shape(self, name: str, shape: tuple[int, ...]) -> None:
-        """A tensor that only the host can read has this shape."""
+    def know_shape(self, name: str, shape: tuple[int, ...], dtype: str = "") -> None:
+        """A tensor that a host makes, or an input, has this shape and element type."""
         self._shapes[name] = shape
+        if dtype[:1] in ("i", "u") and shape and 0 not in shape:
+            self.outside[name] = Tensor(name, shape, channel_axis(len(shape)), dtype=dtype)
+
+    def take(self, name: str, codes: Codes) -> Tensor:
+        """Read integers from outside as `codes`, whoever reads them from now on."""
+        tensor = replace(self.outside[name], given=codes)
+        self._define(tensor)
+        self.whole.add(name)
+        return tensor
 
     def graph(
         self,

@@ -52,6 +52,10 @@ class Constants:
                 self._values[tensor] = read_tensor(self._initializers[tensor], tensor)
         return self._values[tensor]
 
+    def put(self, tensor: str, value: Array) -> None:
+        """A constant that no node of the model makes."""
+        self._values[tensor] = value
+
     def defer(self, node: Node) -> None:
         """Note that `node`, whose inputs are all constant, is computed when it is asked for."""
         self._deferred.update((name, node) for name in node.outputs if name)

@@ -30,7 +30,7 @@ class Operands:
 
     `weight` is float64, `encoded` the same as integers where the model gives them; so with `bias`,
     whose integers are on the scale input * weight if `bias_scale` is None.  `given` are the
-    output's codes, `integer` says that the node makes integers.
+    output's codes, `dtype` its element type.
     """
 
     x: Tensor
@@ -39,7 +39,7 @@ class Operands:
     bias: F64 | None
     encoded_bias: Encoded | None
     given: Codes | None = None
-    integer: bool = False
+    dtype: str = "f32"
 
 
 def operands(build: Builder, node: Node) -> Operands:
@@ -130,6 +130,13 @@ def add_matmul(build: Builder, node: Node, given: Operands) -> None:
     _add_matrix(build, node, given, lambda w: w)
 
 
+def add_gemm(build: Builder, node: Node, given: Operands, *, transposed: bool) -> None:
+    """A matrix product of `given`, its weight a matrix, [columns, rows] if `transposed`."""
+    if given.weight.ndim != 2 or given.weight.size == 0:
+        raise Rejected(f"its weight has the shape {given.weight.shape}, expected a matrix")
+    _add_matrix(build, node, given, lambda w: w.T if transposed else w)
+
+
 def _image(build: Builder, node: Node, given: Operands) -> tuple[Tensor, F64, int]:
     """(input with channels on axis 1, weight, groups) of a Conv or ConvTranspose."""
     x, weight = given.x, given.weight
@@ -171,23 +178,19 @@ def _add_windowed(
         nodes=(node.label,),
         given=weight,
     )
-    build.add(op, (x.shape[0], outputs, *window.output), 1, given.given)
-    if given.integer:
-        build.whole.add(op.output)
+    build.add(op, (x.shape[0], outputs, *window.output), 1, given.given, given.dtype)
 
 
 def _given(encoded: Encoded | None, order: Callable[[Array], Array], groups: int) -> GivenWeight | None:
-    """Given codes in the layout of CrossbarOp.  Raises Rejected where one output channel has two scales."""
+    """Given codes in the layout of CrossbarOp; None where one output channel has several scales, and a
+    column of a crossbar one: then the weight counts as a float one."""
     if encoded is None:
         return None
     codes, scale = order(encoded.codes), order(encoded.scale)
     split = scale.reshape(-1, groups, scale.shape[-2] // groups, scale.shape[-1])
     first = split[0, :, 0]
     if not (split == first[:, None]).all():
-        raise Rejected(
-            "its weight has several scales for one output channel; columns of a crossbar have one",
-            hint="quantise per tensor, or per output channel (ConvTranspose: axis 1)",
-        )
+        return None
     return GivenWeight(np.ascontiguousarray(codes), first.reshape(-1).astype(np.float64), encoded.bits)
 
 
@@ -246,7 +249,5 @@ def _add_matrix(build: Builder, node: Node, given: Operands, order: Callable[[Ar
         given=weight,
     )
     shape = (*a.shape[:-1], columns)
-    build.add(op, shape, len(shape) - 1, given.given)
-    if given.integer:
-        build.whole.add(op.output)
+    build.add(op, shape, len(shape) - 1, given.given, given.dtype)
     assert len(shape) > 2 or len(shape) - 1 == channel_axis(len(shape))

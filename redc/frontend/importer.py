@@ -46,6 +46,7 @@ from redc.frontend.pools import (
     import_max_pool,
     import_reduce,
 )
+from redc.frontend.qlinear import QLINEAR
 from redc.frontend.quantised import (
     import_cast,
     import_conv_integer,
@@ -131,17 +132,24 @@ IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
     "ConvInteger": import_conv_integer,
     "MatMulInteger": import_matmul_integer,
     "Cast": import_cast,
+    **QLINEAR,
 }
 """Every operator the accelerator runs.  Constant and what only feeds shapes is folded away."""
 
-ON_INTEGERS = frozenset(
+SAYS_CODES = frozenset(
     [
-        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"),
-        *("Cast", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
-        *("DequantizeLinear", "com.microsoft.DequantizeLinear"),
+        *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
+        *("DequantizeLinear", "com.microsoft.DequantizeLinear", *QLINEAR),
     ]
 )
-"""Those that may read a tensor of an integer type."""
+"""Those that read integers and say what they mean."""
+
+ON_INTEGERS = SAYS_CODES.union(
+    ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast"],
+    ["Transpose", "Slice", "Split", "Concat", "Expand", "Tile", "Gather", "MaxPool"],
+    ["DepthToSpace", "SpaceToDepth"],
+)
+"""Those that may read a tensor of an integer type: what moves real values moves their codes."""
 
 
 def import_graph(
@@ -167,7 +175,7 @@ def import_graph(
     if hosts:
         return _with_hosts(source, given, used)
     _reject_unsupported(source)
-    build = Builder(source, input_shapes(source, given))
+    build = Builder(source, input_shapes(source, given), input_types(source))
     errors: list[UserError] = []
     lost: set[str] = set()  # what a node that failed should have made
     for node in source.nodes:
@@ -201,8 +209,8 @@ def _with_hosts(source: Source, given: Mapping[str, tuple[int, ...]], used: set[
     shapes, types = input_shapes(source, given, hosts=True), input_types(source)
     last: list[Builder] = []
 
-    def builder() -> Builder:
-        last[:] = [Builder(source, shapes, types)]
+    def builder(eased: Source) -> Builder:
+        last[:] = [Builder(eased, shapes, types)]
         return last[0]
 
     graph = import_with_hosts(source, builder, lambda build, node: _import_node(build, node, used))
@@ -216,13 +224,15 @@ def _with_hosts(source: Source, given: Mapping[str, tuple[int, ...]], used: set[
 
 def _import_node(build: Builder, node: Node, used: set[str]) -> bool:
     """Add the node's operator, or True if it is a constant.  Raises Rejected."""
-    if node.operator in IMPORTERS or node.domain in DEFAULT_DOMAINS:
+    if node.domain in DEFAULT_DOMAINS or (node.operator in IMPORTERS and node.operator not in QLINEAR):
         check_schema(node, build.opset)
     if build.constants.evaluate(node, build.shapes):
         return True
     if node.operator not in IMPORTERS:
         raise Rejected("the accelerator does not have this operator")
     for name in node.reads:
+        if name in build.outside and node.operator in SAYS_CODES:
+            continue
         if name not in build and name not in build.constants:
             what = "it is not a float32 tensor whose shape is static, with an axis and values"
             raise Rejected(what, tensor=name)

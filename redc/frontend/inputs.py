@@ -11,6 +11,9 @@ from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import Source
 from redc.frontend.sizes import HINT, size_problem
 
+CODED = ("i8", "u8", "i16", "u16", "i32")
+"""Integers that may be codes, or sums of an integer operator."""
+
 Dimension = int | str | None
 """A number, a symbol, or nothing at all."""
 
@@ -63,7 +66,7 @@ def input_shapes(
 
 
 def _type_error(place: str, declared: onnx.TypeProto, hosts: bool, bindable: str = "") -> UserError | None:
-    """The accelerator's ports speak float32, those of hosts numbers: anything else is an error.
+    """The accelerator's ports speak float32 and codes, those of hosts numbers: anything else is an error.
     A port may leave its type open.
 
     `bindable` names an input: bound to a value, it would be no port.
@@ -73,7 +76,12 @@ def _type_error(place: str, declared: onnx.TypeProto, hosts: bool, bindable: str
         what = str(kind).removesuffix("_type").replace("_", " ")
         return UserError(f"it is of type {what}; only tensors are supported", place=place)
     element = declared.tensor_type.elem_type
-    if element in (onnx.TensorProto.FLOAT, onnx.TensorProto.UNDEFINED) or (hosts and element in NAMES):
+    whole = NAMES.get(element) in CODED
+    if (
+        element in (onnx.TensorProto.FLOAT, onnx.TensorProto.UNDEFINED)
+        or whole
+        or (hosts and element in NAMES)
+    ):
         return None
     name = onnx.TensorProto.DataType.Name(element).lower() if element in _TYPES else f"type {element}"
     if hosts:

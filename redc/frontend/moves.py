@@ -54,6 +54,10 @@ def _op(build: Builder, node: Node, inputs: Sequence[Tensor], regions: Sequence[
 def import_concat(build: Builder, node: Node) -> None:
     """Tensors and constants side by side along one axis: each input is a region of the output."""
     tensors = [operand(build, node, i) for i in range(len(node.inputs))]
+    if build.whole.intersection(node.inputs):
+        codes = {x.given if isinstance(x, Tensor) else None for x in tensors}
+        if len(codes) > 1:
+            raise Rejected("its integers have different codes")
     shapes = [x.shape for x in tensors]
     rank = len(shapes[0])
     along = one_axis(node.attributes.get("axis", 1), rank)

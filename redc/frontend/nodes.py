@@ -72,7 +72,8 @@ class Source:
 
     `nodes` are those an output depends on, in topological order (ties in the file's order).
     `inputs` are the graph inputs that are no initializers.  `samples` are values of inputs, if
-    there are any: for shapes that only a run tells.
+    there are any: for shapes that only a run tells.  `differences` are tensors of integers less a
+    zero point that only a run tells (redc/frontend/dynamic.py).
     """
 
     title: str
@@ -84,6 +85,7 @@ class Source:
     initializers: Mapping[str, onnx.TensorProto]
     model: onnx.ModelProto
     samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    differences: frozenset[str] = frozenset()
 
     def place(self, where: str) -> str:
         return f"{self.title}: {where}"

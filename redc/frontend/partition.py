@@ -21,6 +21,7 @@ import onnx
 from redc.errors import UserError, raise_all
 from redc.frontend.builder import Builder, channel_axis
 from redc.frontend.delicate import away_from_zero, beside_hosts
+from redc.frontend.dynamic import ON_HOST, with_differences
 from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.parts import check_part, measured, part_model
@@ -33,10 +34,10 @@ Import = Callable[[Builder, Node], bool]
 MOVES = frozenset(
     {
         "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Transpose",
-        "Slice", "Split", "Concat", "Expand", "Pad",
+        "Slice", "Split", "Concat", "Expand", "Pad", "Cast", "QuantizeLinear", "DequantizeLinear",
     }
 )  # fmt: skip
-"""What only moves values about: never worth a way to the accelerator and back."""
+"""What only moves values about, or changes their type: never worth a way to the accelerator and back."""
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Their weights lie in crossbars; where these are graph inputs, they are to be bound."""
@@ -60,6 +61,12 @@ UNINFERABLE = (
 
 MISJUDGED = ("STFT",)
 """Operators for which ONNX's inference gives a shape that onnxruntime's result does not have."""
+
+LIKE_ITS_INPUT = frozenset(
+    f"com.microsoft.{op}"
+    for op in ("QLinearSoftmax", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "SkipLayerNormalization")
+)
+"""Operators of onnxruntime whose output has the type and shape of their first input: ONNX knows none."""
 
 
 @dataclass
@@ -103,7 +110,8 @@ class Survey:
         if name in self.types:
             return self.types[name]
         if name in self.build:
-            return onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, self.build.shapes[name])
+            element = ELEMENTS[self.build.tensor(name).dtype]
+            return onnx.helper.make_tensor_type_proto(element, self.build.shapes[name])
         raw = self.build.host_only.get(name)
         return onnx.helper.make_tensor_type_proto(ELEMENTS[raw.dtype], raw.shape) if raw else None
 
@@ -128,12 +136,14 @@ class Survey:
             if real and shape and 0 not in shape:
                 self.build.accept(Tensor(name, shape, channel_axis(len(shape))))
             else:
-                self.build.know_shape(name, shape)
+                self.build.know_shape(name, shape, NAMES.get(kind.tensor_type.elem_type, ""))
 
     def _infer(self, node: Node) -> Mapping[str, onnx.TypeProto]:
         """The types of a node's outputs by ONNX's own inference for its operator."""
         if node.op in MISJUDGED:
             return {}
+        if node.operator in LIKE_ITS_INPUT and (like := self.type_of(node.inputs[0])) is not None:
+            return {node.outputs[0]: like}
         version = next((o.version for o in self.source.model.opset_import if _same(o.domain, node.domain)), 1)
         types: dict[str, onnx.TypeProto] = {}
         data: dict[str, onnx.TensorProto] = {}
@@ -158,11 +168,11 @@ class Survey:
         return {name: found[name] for name in node.outputs if name in found}
 
 
-def import_with_hosts(source: Source, builder: Callable[[], Builder], import_node: Import) -> Graph:
+def import_with_hosts(source: Source, builder: Callable[[Source], Builder], import_node: Import) -> Graph:
     """The graph of `source`, host parts included.  Raises UserError for what no host runs."""
     forced: dict[int, Rejected] = {}
     for attempt in range(ATTEMPTS):
-        survey = Survey(source, builder(), forced).run(import_node)
+        survey = _survey(source, forced, builder, import_node)
         groups = _Groups(survey)
         more = groups.surrounded()
         if not more:
@@ -171,6 +181,21 @@ def import_with_hosts(source: Source, builder: Callable[[], Builder], import_nod
             more = {index: Rejected("it lies between host nodes") for index in survey.mine}
         forced |= more
     raise AssertionError("with every node on the host nothing is surrounded")
+
+
+def _survey(
+    source: Source, forced: dict[int, Rejected], builder: Callable[[Source], Builder], import_node: Import
+) -> Survey:
+    """One that refuses no node for which the host takes off a zero point; such nodes join `forced`."""
+    while True:
+        whole, added = with_differences(source, forced)
+        reasons = forced | dict.fromkeys(added, ON_HOST)
+        survey = Survey(whole, builder(whole), reasons).run(import_node)
+        eased = {node.index for node in whole.nodes if node.input(0) in whole.differences}
+        refused = {index: survey.host[index] for index in eased if index in survey.host}
+        if not refused:
+            return survey
+        forced |= refused
 
 
 class _Groups:
@@ -217,6 +242,7 @@ class _Groups:
         reason = Rejected("it lies between host nodes linked by a tensor that cannot leave the host")
         found = dict.fromkeys(inside, reason)
         found |= dict.fromkeys(self._integers(), Rejected("the host reads the integers that it makes"))
+        found |= dict.fromkeys(self._converters(), Rejected("it only converts what the host reads or makes"))
         moves = Rejected("it only moves what the host reads")
         found |= dict.fromkeys(self._movers(), moves)
         delicate = Rejected("it stands beside host nodes, where codes would round more than the host does")
@@ -240,9 +266,34 @@ class _Groups:
         edges = ((maker, reader) for maker, reader, _ in self.edges)
         return beside_hosts(edges, survey.host.keys(), steep.keys(), held, raw)
 
+    def _converters(self) -> set[int]:
+        """Casts and DequantizeLinears that only hosts read, QuantizeLinears of what a host makes: with
+        them onnxruntime finds the same kernels there as in the whole model."""
+        mine = self.survey.mine
+        read = {maker for maker, reader, _ in self.edges if reader in mine}
+        made = {reader for maker, reader, _ in self.edges if maker in self.survey.host}
+        return {
+            node.index
+            for node in self.nodes
+            if node.index in mine
+            and (
+                (node.op in ("Cast", "DequantizeLinear") and node.index not in read and self._inside(node))
+                or (node.op == "QuantizeLinear" and node.index in made and self._leaves(node.outputs[0]))
+            )
+        }
+
+    def _inside(self, node: Node) -> bool:
+        """Whether no output of the node is one of the network."""
+        return self.outputs.isdisjoint(node.outputs)
+
+    def _leaves(self, name: str) -> bool:
+        """Whether a tensor of integers can cross a border."""
+        return self.survey.build.tensor(name).dtype != "f32"
+
     def _integers(self) -> set[int]:
-        """Makers of integers that leave the accelerator: there they are codes of real values."""
-        whole, host = self.survey.build.whole, self.survey.host
+        """Makers of integers of 4 bits that leave the accelerator: no buffer hands these on."""
+        build, host = self.survey.build, self.survey.host
+        whole = {name for name in build.whole if not self._leaves(name)}
         read = {maker for maker, reader, name in self.edges if reader in host and name in whole}
         read |= {self.makers[name] for name in self.outputs & whole if name in self.makers}
         return read & self.survey.mine
@@ -332,7 +383,7 @@ def _assembled(survey: Survey, depth: Mapping[int, int]) -> Graph:
         ops.append((position[nodes[0].index], op))
     for name in build.inputs:
         found = build.host_only.get(name)
-        if found is not None:
+        if found is not None and name not in build:
             tensors[name] = found
     return build.graph((), _ordered(ops), tensors)
 

@@ -57,8 +57,9 @@ class Tensor:
 
     `axis` is 1 for images (N, C, spatial...), the last axis where MatMul works on it.
     `given` are the codes that a model which arrives quantised gives it; nothing may change them.
-    `dtype` is the ONNX element type; only hosts touch other tensors than f32.  `raw` is set by
-    `quantise` where only hosts touch a tensor: it is then handed on as it is and has no codes.
+    `dtype` is the ONNX element type.  A tensor of integers with given codes holds those codes; other
+    tensors than f32 only hosts touch.  `raw` is set by `quantise` where only hosts touch a tensor: it
+    is then handed on as it is and has no codes.
     A tensor with a `value` is a constant, which nothing makes.  `like` names the tensor of the model
     whose range serves for one that the model does not have.
     """
@@ -73,6 +74,11 @@ class Tensor:
     raw: bool = False
     value: F64 | None = field(default=None, compare=False)
     like: str | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether its integers stand for themselves: the accumulators of ConvInteger, say."""
+        return self.given is not None and self.dtype == "i32"
 
     @property
     def buffer_shape(self) -> tuple[int, ...]:

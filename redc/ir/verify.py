@@ -46,7 +46,7 @@ def verify_graph(graph: Graph) -> None:
             continue
         output = graph.tensors[op.output]
         for tensor in (*inputs, output):
-            host_only = tensor.raw or tensor.dtype != "f32"
+            host_only = tensor.raw or (tensor.dtype != "f32" and tensor.given is None)
             _need(not host_only, op, f"only a host can touch {tensor.name!r} ({tensor.dtype})")
         if isinstance(op, CrossbarOp):
             _check_crossbar(op, inputs[0], output)

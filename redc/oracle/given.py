@@ -5,6 +5,7 @@ Read anew from the ONNX nodes; nothing is shared with the compiler's importer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,21 @@ KIND = {
     "ConvInteger": "Conv",
     "QLinearMatMul": "MatMul",
     "MatMulInteger": "MatMul",
+    "QGemm": "Gemm",
 }
 """The operator that an integer operator is, but for its codes."""
+
+MADE: Mapping[str, tuple[int, int]] = {
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QLinearAdd", "QLinearMul"), (6, 7)),
+    **dict.fromkeys(("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax"), (3, 4)),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearReduceMean"), (3, 4)),
+    "QLinearConcat": (0, 1),
+    "QGemm": (7, 8),
+}
+"""Which inputs of an operator say the scale and the zero point of what it makes."""
+
+MOVES = ("Transpose", "Slice", "Split", "Expand", "Tile", "Gather", "MaxPool", "DepthToSpace", "SpaceToDepth")
+"""What gives integers of its first input."""
 
 TYPES = {
     "int4": (-8, 7),
@@ -63,12 +77,17 @@ def kind(node: onnx.NodeProto) -> str:
 
 def weight_input(node: onnx.NodeProto) -> int:
     """The position of the weight among the inputs."""
-    return 3 if node.op_type.startswith("QLinear") else 1
+    return 3 if says_codes(node) else 1
+
+
+def says_codes(node: onnx.NodeProto) -> bool:
+    """Whether the node has scales and zero points of its own among its inputs."""
+    return node.op_type.startswith("QLinear") or node.op_type == "QGemm"
 
 
 def bias_input(node: onnx.NodeProto) -> str:
     """The name of the bias, or nothing."""
-    position = {"QLinearConv": 8, "Gemm": 2, "Conv": 2, "ConvTranspose": 2}.get(node.op_type, 99)
+    position = {"QLinearConv": 8, "QGemm": 6, "Gemm": 2, "Conv": 2, "ConvTranspose": 2}.get(node.op_type, 99)
     return str(node.input[position]) if len(node.input) > position else ""
 
 
@@ -79,9 +98,21 @@ def made_codes(network: Network, node: onnx.NodeProto) -> Given | None:
     if node.op_type == "DequantizeLinear":
         held = tensor_codes(network, node.input[0])
         return held and _codes(network, node, 1, 2, _name(held))
-    if node.op_type.startswith("QLinear"):
-        return _codes(network, node, 6, 7, "uint8")
+    if node.op_type in MADE and (node.op_type != "QGemm" or len(node.input) > 7):
+        held = None if node.op_type == "QLinearConcat" else tensor_codes(network, node.input[0])
+        return _codes(network, node, *MADE[node.op_type], _name(held) if held else "uint8")
     return None
+
+
+def difference(network: Network, node: onnx.NodeProto) -> str:
+    """The name of what an integer operator reads whose zero point is computed: `x - zero`.  Else nothing."""
+    if (
+        not node.op_type.endswith("Integer")
+        or not _optional(node, 2)
+        or network.constant(node.input[2]) is not None
+    ):
+        return ""
+    return f"{node.input[0]} - {node.input[2]}"
 
 
 def tensor_codes(network: Network, tensor: str) -> Given | None:
@@ -89,7 +120,7 @@ def tensor_codes(network: Network, tensor: str) -> Given | None:
     while (node := network.maker(tensor)) is not None:
         if (found := made_codes(network, node)) is not None:
             return found
-        if not network.moves(node):
+        if not network.moves(node) and node.op_type not in MOVES:
             return None
         tensor = node.input[0]
     return None
@@ -98,10 +129,12 @@ def tensor_codes(network: Network, tensor: str) -> Given | None:
 def read_codes(network: Network, node: onnx.NodeProto) -> Given | None:
     """The codes that a crossbar operator reads its input with."""
     held = tensor_codes(network, node.input[0])
+    if says_codes(node):
+        return _codes(network, node, 1, 2, _name(held) if held else "uint8")
+    if difference(network, node):
+        return Given(1.0, 0, -256, 255)
     if held is None:
         return None
-    if node.op_type.startswith("QLinear"):
-        return _codes(network, node, 1, 2, _name(held))
     if node.op_type.endswith("Integer"):
         return Given(held.scale, _zero(network, node, 2), held.low, held.high)
     return held
@@ -110,8 +143,8 @@ def read_codes(network: Network, node: onnx.NodeProto) -> Given | None:
 def given_weight(network: Network, node: onnx.NodeProto) -> GivenWeight | None:
     """The integers that the file holds for a crossbar operator; None where it holds floats."""
     name = str(node.input[weight_input(node)])
-    if node.op_type.startswith("QLinear"):
-        axis = 0 if kind(node) == "Conv" else -1
+    if says_codes(node):
+        axis = 0 if kind(node) == "Conv" or _attribute(node, "transB") else -1
         return _decoded(network, name, str(node.input[4]), _optional(node, 5), axis)
     if node.op_type.endswith("Integer"):
         read = read_codes(network, node)
@@ -121,6 +154,8 @@ def given_weight(network: Network, node: onnx.NodeProto) -> GivenWeight | None:
     if maker is None or maker.op_type not in ("DequantizeLinear", "Identity", "Transpose"):
         return None
     if maker.op_type == "DequantizeLinear":
+        if _attribute(maker, "block_size"):
+            return None
         axis = next((int(a.i) for a in maker.attribute if a.name == "axis"), 1)
         return _decoded(network, str(maker.input[0]), str(maker.input[1]), _optional(maker, 2), axis)
     inner = onnx.NodeProto()
@@ -138,7 +173,7 @@ def given_bias(network: Network, node: onnx.NodeProto) -> tuple[Int64, F64] | No
     name = bias_input(node)
     if not name:
         return None
-    if node.op_type == "QLinearConv":
+    if node.op_type in ("QLinearConv", "QGemm"):
         return _constant(network, name).astype(np.int64), np.zeros(1)
     maker = network.maker(name)
     if maker is None or maker.op_type != "DequantizeLinear":
@@ -186,8 +221,12 @@ def _optional(node: onnx.NodeProto, position: int) -> str:
     return str(node.input[position]) if len(node.input) > position else ""
 
 
+def _attribute(node: onnx.NodeProto, name: str) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == name), 0)
+
+
 def _declared(node: onnx.NodeProto) -> str:
-    asked = next((int(a.i) for a in node.attribute if a.name == "output_dtype"), 0)
+    asked = _attribute(node, "output_dtype")
     return TensorProto.DataType.Name(asked).lower() if asked else ""
 
 

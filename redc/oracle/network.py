@@ -16,9 +16,10 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 
-from redc.oracle.given import Given, made_codes, weight_input
+from redc.oracle.given import Given, difference, made_codes, weight_input
 from redc.sessions import exposing, loops_of, make_session, run_session
 
 Array = npt.NDArray[Any]
@@ -32,6 +33,7 @@ CROSSBAR = (
     "QLinearMatMul",
     "ConvInteger",
     "MatMulInteger",
+    "QGemm",
 )
 ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid")
 NO_OPS = ("Identity", "Dropout")
@@ -104,7 +106,16 @@ class Network:
 
     def knows(self, tensor: str) -> bool:
         """Whether the model has a tensor of this name that is no initializer."""
-        return tensor in self._makers or (tensor in self._declared and tensor not in self._initializers)
+        inside = tensor in self._makers or (tensor in self._declared and tensor not in self._initializers)
+        return inside or tensor in self._differences
+
+    def driven(self, node: onnx.NodeProto) -> str:
+        """The tensor that a crossbar operator streams: its input, or that less a zero point."""
+        return difference(self, node) or str(node.input[0])
+
+    @cached_property
+    def _differences(self) -> set[str]:
+        return {name for node in self.model.graph.node if (name := difference(self, node))}
 
     def acts_as(self, node: onnx.NodeProto) -> str:
         """The node's operator; Identity for a Clip without bounds."""
@@ -172,7 +183,7 @@ class Network:
         """True for an operator of these kinds whose weight is a constant."""
         return (
             node.op_type in CROSSBAR
-            and node.domain in ("", "ai.onnx")
+            and node.domain in ("", "ai.onnx", *(("com.microsoft",) if node.op_type == "QGemm" else ()))
             and self.constant(node.input[weight_input(node)]) is not None
             and self.constant(node.input[0]) is None
         )
@@ -212,6 +223,9 @@ class Network:
 
     def moves(self, node: onnx.NodeProto) -> bool:
         """Whether the node leaves the values alone, or only rounds them to codes."""
+        if node.op_type == "Cast":  # of sums, to floats
+            maker = self.maker(node.input[0])
+            return maker is not None and maker.op_type.endswith("Integer")
         return self.acts_as(node) in (*RESHAPES, *QUANTISERS)
 
     def codes(self, tensor: str) -> Given | None:
@@ -296,13 +310,21 @@ def run_model(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised: once is enough
     options.add_session_config_entry("session.x64quantprecision", "1")
-    try:
-        session = make_session(light, large, options)
-    except NotImplemented_:
-        # With that option its layout optimiser makes an NHWC QLinearConv of signed inputs and unsigned
-        # weights, for which it has no kernel.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        session = make_session(light, large, options)
+    # A MatMul of weights behind a DequantizeLinear in floats, not with inputs rounded to 8 bits.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    levels = onnxruntime.GraphOptimizationLevel
+    session = None
+    for level in (levels.ORT_ENABLE_ALL, levels.ORT_ENABLE_BASIC, levels.ORT_DISABLE_ALL):
+        # Its layout optimiser makes an NHWC QLinearConv of signed inputs and unsigned weights, for which
+        # it has no kernel; another one gives two constants one name where some tensors are outputs too.
+        options.graph_optimization_level = level
+        try:
+            session = make_session(light, large, options)
+            break
+        except (NotImplemented_, Fail):
+            if level == levels.ORT_DISABLE_ALL:
+                raise
+    assert session is not None
     names = [value.name for value in light.graph.output]
     values = run_session(session, names, feeds, loops_of(light), "the model")
     return dict(zip(names, values, strict=True))

@@ -25,7 +25,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from redc.oracle.given import bias_input, given_bias, given_weight, kind, read_codes, weight_input
+from redc.oracle.given import (
+    bias_input,
+    given_bias,
+    given_weight,
+    kind,
+    read_codes,
+    says_codes,
+    weight_input,
+)
 from redc.oracle.network import Chain, Network, OracleError, attributes, describe, float64
 
 F64 = npt.NDArray[np.float64]
@@ -139,16 +147,18 @@ def _operator(network: Network, node: onnx.NodeProto) -> Folded:
         raise OracleError(f"{what}: transA=1 makes rows of the input its channels")
     alpha = named.get("alpha", 1.0) if kind(node) == "Gemm" else 1.0
     given = given_weight(network, node) if alpha == 1.0 else None
+    codes: Int64 | None = None
+    scale: F64 | None = None
     if given is None:
-        codes = scale = None
         weight = alpha * _arranged(float64(network.constant(node.input[weight_input(node)])), node)
     else:
-        codes, steps = _arranged(given.codes, node), _arranged(given.scale, node)
-        weight = codes * steps
+        whole, steps = _arranged(given.codes, node), _arranged(given.scale, node)
+        weight = whole * steps
         by_channel = np.moveaxis(steps, 1, 2).reshape(steps.shape[0] * steps.shape[2], -1)
-        if (by_channel != by_channel[:, :1]).any():
+        if (by_channel == by_channel[:, :1]).all():
+            codes, scale = whole, by_channel[:, 0]
+        elif says_codes(node):
             raise OracleError(f"{what}: its integer weights have several scales for one output channel")
-        scale = by_channel[:, 0]
     bias = np.zeros(weight.shape[0] * weight.shape[2])
     if bias_input(node):
         beta = named.get("beta", 1.0) if kind(node) == "Gemm" else 1.0

@@ -28,7 +28,7 @@ from redc.passes.tables import SATURATING
 
 DEFAULT_BITS = 8
 FLOAT_BITS = 16
-"""Of tensors that a quantised model leaves in float."""
+"""Of tensors and weights that a quantised model leaves in float."""
 WIDE_BITS = 16
 """At least so many bits has a tensor that no crossbar streams."""
 GUARD_BITS = 4
@@ -56,7 +56,7 @@ class Chooser:
         self.graph = graph
         self.given = {name: t.given for name, t in graph.tensors.items() if t.given is not None}
         self.bits = options.input_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
-        self.weight_bits = options.weight_bits or DEFAULT_BITS
+        self.weight_bits = options.weight_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
         wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
         self.wide = options.vector_bits or wide
         self._driven = _driven(graph)

@@ -12,7 +12,8 @@ def remove_identities(graph: Graph) -> Graph:
 
     What read the copy reads the original; where the copy is a graph output, the original's maker
     makes it instead.  The nodes go to the operator that makes the original.  An identity stays
-    that links a graph input or a graph output to another graph output: both names are needed.
+    that links a graph input or a graph output to another graph output: both names are needed; and one
+    between an integer type and f32, where a host reads what would go.
     Post: no identity that could go, no reshape whose only reader is a reshape.
     """
     while any(isinstance(op, ReshapeOp) for op in graph.ops):
@@ -62,6 +63,10 @@ class _Rewrite:
         maker = self.makers.get(op.input)
         if not self.before.is_output(op.output):
             kept, dropped = op.input, op.output
+            if original.dtype != copy.dtype and self._on_hosts(copy.name):
+                return False
+        elif original.dtype != copy.dtype and (original.plain or self._on_hosts(original.name)):
+            return False
         elif maker is not None and not self.before.is_output(op.input) and self._renames(maker):
             kept, dropped = op.output, op.input
             made = self.ops[maker]
@@ -80,6 +85,10 @@ class _Rewrite:
             self.nodes[maker] += self.nodes[at]
         self.gone.add(dropped)
         return True
+
+    def _on_hosts(self, tensor: str) -> bool:
+        """Whether a host reads it, and so in its own type."""
+        return any(isinstance(self.ops[at], HostOp) for at in self.readers.get(tensor, ()))
 
     def _renames(self, maker: int) -> bool:
         """A host part's outputs keep their names."""

@@ -62,9 +62,9 @@ def quantise(graph: Graph, context: Context) -> Graph:
     A reshaped tensor keeps its source's codes, and so does what only moves values of one tensor,
     if those are narrow enough; what feeds only such an operator takes the codes that it asks for.
     A tensor that only hosts touch is `raw` and has none.  Post: every other tensor in use has
-    `codes`; every CrossbarOp its weight, bias and requantisation; every VectorOp its multipliers,
-    every StencilOp its codes.  Raises UserError if a range is missing, or bits are asked of a model
-    that has its own.
+    `codes`; every CrossbarOp its weight, bias and requantisation (none, where the model asks for
+    the sums); every VectorOp its multipliers, every StencilOp its codes.  Raises UserError if a
+    range is missing, or bits are asked of a model that has its own.
 
     What a model that arrives quantised gives is taken as it is.  What it leaves in float gets
     FLOAT_BITS, unless the options say otherwise: it is to stay as near to float as can be.
@@ -92,7 +92,8 @@ def quantise(graph: Graph, context: Context) -> Graph:
             codes[op.output] = chooser.made(op.output)
             if isinstance(op, CrossbarOp):
                 drives = _drives(op, chooser.mean(op.input), graph, codes[op.input])
-                ops.append(_crossbar(op, codes, chooser.weight_bits, drives))
+                done = _crossbar(op, codes, chooser.weight_bits, drives)
+                ops.append(replace(done, requantise=None) if graph.tensors[op.output].plain else done)
             else:
                 ops.append(_vector(op, codes))
     tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
@@ -109,7 +110,7 @@ def _without_raw(graph: Graph) -> Graph:
 def _check_bits(graph: Graph, options: Options) -> None:
     """A model that arrives quantised has its own bits; other ones cannot be had."""
     weights = {op.given.bits for op in graph.ops if isinstance(op, CrossbarOp) and op.given}
-    inputs = {tensor.given.bits for tensor in graph.tensors.values() if tensor.given}
+    inputs = {tensor.given.bits for tensor in graph.tensors.values() if tensor.given and not tensor.plain}
     for flag, asked, own in (
         ("--weight-bits", options.weight_bits, weights),
         ("--input-bits", options.input_bits, inputs),
@@ -276,6 +277,8 @@ def _function(op: VectorOp, activation: Activation, source: Codes, out: Codes) -
         fine = finer(out)
         table = tabulate(activation.function, source, fine, line=1.0, fraction=0)
         then = (fine.scale / out.scales).astype(np.float32)
+    elif source.bits <= TABLE_BITS:
+        table, then = tabulate(activation.function, source, out, line=0.0, fraction=0), None
     else:
         table, then = tabulate(activation.function, source, out), None
     requantise = Requantise(np.ones((1,), np.float32), 0, table.low, table.high, 1.0, table, then)
