@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from onnx import inliner, version_converter
 
 from redc.errors import UserError, did_you_mean, raise_all
+from redc.frontend.contrib import expanded
 from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
 
 LARGEST = (1 << 31) - 1
@@ -35,17 +36,17 @@ def load_model(
 
     `resolve` gives the model of a name or None, `names` every name; without them the package
     `models` is asked, where it is installed.  External data is read in, the model's own functions
-    are inlined.  A model of an operator set older than 7 is raised to 7 by onnx's own converter.
-    Raises UserError.
+    are inlined, fused operators of onnxruntime taken apart.  A model of an operator set older than 7
+    is raised to 7 by onnx's own converter.  Raises UserError.
     """
     if isinstance(source, onnx.ModelProto):
-        return _inlined(_raised(source))
+        return expanded(_inlined(_raised(source)))
     if not str(source):
         raise UserError("the model's name is empty", hint="give a file or the name of a model")
     path = Path(source)
     kind = _kind(path)
     if kind == "file":
-        return _inlined(_raised(_load_file(path)))
+        return expanded(_inlined(_raised(_load_file(path))))
     if isinstance(source, str):
         if resolve is None and names is None and find_spec("models"):
             shelf = import_module("models")
