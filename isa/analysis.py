@@ -7,7 +7,7 @@ programs (`isa.verify`); on others they raise KeyError or ValueError.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from isa.geometry import NO_DRIVE, NO_FIRE, drive_of, fire_of, geometry
 from isa.instructions import INSTRUCTIONS, Kind, Sizes, Spec
@@ -32,10 +32,10 @@ Interval = tuple[int, int]
 """Both ends included."""
 
 
-def operand_kinds(spec: Spec, count: int) -> Iterator[Kind]:
+def operand_kinds(spec: Spec, count: int) -> tuple[Kind, ...]:
     """The kind of each of `count` operands; the last parameter repeats where it may."""
-    for position in range(count):
-        yield spec.params[min(position, len(spec.params) - 1)].kind
+    kinds = tuple(param.kind for param in spec.params[:count])
+    return kinds + kinds[-1:] * (count - len(kinds))
 
 
 def affine_interval(affine: Affine, loops: Mapping[str, Interval]) -> Interval:

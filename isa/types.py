@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -28,11 +29,16 @@ class IntType:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The smallest numpy type that holds every value."""
-        container = next(size for size in (8, 16, 32, 64) if self.bits <= size)
-        return np.dtype(f"{'int' if self.signed else 'uint'}{container}")
+        return _dtype(self.signed, self.bits)
 
     def __str__(self) -> str:
         return f"{'i' if self.signed else 'u'}{self.bits}"
+
+
+@functools.cache
+def _dtype(signed: bool, bits: int) -> np.dtype[Any]:
+    container = next(size for size in (8, 16, 32, 64) if bits <= size)
+    return np.dtype(f"{'int' if signed else 'uint'}{container}")
 
 
 RAW_TYPES: Mapping[str, str] = MappingProxyType(

@@ -21,13 +21,15 @@ from runtime.lattice import Ranges, TooMany, Where, classify
 from runtime.timing import WAIT, Fragment, Open, finish, fire, join, repeat
 
 
-def count(program: Program) -> list[tuple[str, Counters]]:
+def count(program: Program, sizes: Mapping[int, Sizes] | None = None) -> list[tuple[str, Counters]]:
     """(layer name, its counters) of a verified program, in order.
+
+    sizes  `isa.analysis.instruction_sizes(program)`, where that is known
 
     Raises InputError where a `?` address is too entangled to count (several axes sharing the
     variables of enormous loops).
     """
-    sizes = instruction_sizes(program)
+    sizes = instruction_sizes(program) if sizes is None else sizes
     return [(layer.name, count_layer(program, layer, sizes)) for layer in program.layers]
 
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from isa.instructions import INSTRUCTIONS
 from isa.program import Array, Program
+from isa.types import smallest_type
 from runtime.gather import Gather, Iterations, Sources
 from runtime.products import Operand
 from runtime.rounds import Differences, Rounds
 from runtime.stacked import Stacks
 from runtime.symbols import Apply, Combine, Expression, Linear, Load, attributes_of
 
-_SIGNED = (np.int8, np.int16, np.int32, np.int64)
 TABLE_LIMIT = 1 << 16
 """A lookup with at most so many different inputs is tabulated outright."""
 WIDE = ("mul", "div")
@@ -71,8 +71,7 @@ class _Load:
     def __init__(self, program: Program, iterations: Iterations, value: Load, times: int) -> None:
         buffer = program.buffers[value.source.buffer]
         low, high = buffer.type.low - buffer.zero, buffer.type.high - buffer.zero
-        dtype = next(d for d in _SIGNED if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
-        operand = Operand(np.dtype(dtype), -buffer.zero, 0)
+        operand = Operand(smallest_type(min(low, -1), high).dtype, -buffer.zero, 0)
         self.gather = Gather(iterations, buffer, [value.source], operand)
         self.times = times
         self.width = value.source.length(buffer.vector) * times

@@ -60,8 +60,8 @@ class FastEngine:
     ) -> None:
         self.program = program
         self.fidelity = fidelity
-        self.counters = tuple(count(program))
         self.step = StepEngine(program, observe=observe, fidelity=fidelity, sample=sample)
+        self.counters = tuple(count(program, self.step.sizes))
         converters = Converters(sample)
         notes: list[str] = []
         self.plans: list[list[tuple[int, Plan]]] = []
@@ -72,6 +72,7 @@ class FastEngine:
             self.plans.append(plans)
             if reason:
                 notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
+        self.stepped = [[node for node, plan in plans if plan is None] for plans in self.plans]
         notes += converters.notes
         self.execution = Execution(self.counters, tuple(notes))
         self._bound: Memory | None = None
@@ -88,7 +89,7 @@ class FastEngine:
                     continue
                 sources = Sources(memory.codes)
                 if self._bound is not memory:
-                    self.step.bind(memory)
+                    self.step.bind(memory, self.stepped)
                     self._bound = memory
                 self.step.execute_node(layer, node)
             losses.append(lost + self.step.take_losses(layer))

@@ -61,6 +61,13 @@ class Form:
 
 WORTH = 1 << 21
 """Values that numpy computes before a kernel for their form pays for itself."""
+
+
+def worth(values: int) -> bool:
+    """Whether a kernel for so many values pays at once."""
+    return values > WORTH
+
+
 _seen: Counter[Form] = Counter()
 _lock = threading.Lock()
 

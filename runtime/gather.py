@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,19 +36,36 @@ class Iterations:
 
     def rows(self, address: Address, buffer: Buffer, start: int, stop: int) -> Rows:
         """The row of `buffer`, seen as a list of vectors, in each iteration; -1 for none."""
-        values = self.variables(start, stop)
-        rows = np.zeros(stop - start, np.intp)
-        valid = np.ones(stop - start, bool)
+        counts = tuple(loop.count for loop in self.loops)
+        if stop - start == len(self.numbers) == math.prod(counts):  # all: an axis for each loop
+            shape = counts
+            values = {
+                loop.variable: _axis(loop.first, loop.last, len(counts) - axis)
+                for axis, loop in enumerate(self.loops)
+            }
+        else:
+            shape = (stop - start,)
+            values = self.variables(start, stop)
+        rows, valid = np.zeros((), np.intp), np.ones((), bool)
         for index, size in zip(address.indices, buffer.shape[:-1], strict=True):
-            position = np.full(stop - start, index.constant, np.intp)
+            position = np.asarray(index.constant, np.intp)
             for name, coefficient in index.terms:
-                position += coefficient * values[name]
+                position = position + coefficient * values[name]
             if index.divisor > 1:
                 position, remainder = np.divmod(position, index.divisor)
-                valid &= remainder == 0
-            valid &= (position >= 0) & (position < size)
+                valid = valid & (remainder == 0)
+            inside = (position >= 0) & (position < size)
+            if not inside.all():
+                valid = valid & inside
             rows = rows * size + position
-        return np.where(valid, rows, -1)
+        found = rows if valid.all() else np.where(valid, rows, -1)
+        return np.broadcast_to(found, shape).reshape(-1)
+
+
+@functools.lru_cache(1 << 10)
+def _axis(first: int, last: int, axes: int) -> Rows:
+    """first to last - 1 along the first of so many axes."""
+    return np.arange(first, last, dtype=np.intp).reshape(-1, *[1] * (axes - 1))
 
 
 class Sources:

@@ -19,6 +19,8 @@ NOTHING: Names = frozenset()
 def reads_and_writes(instruction: Instruction) -> tuple[Names, Names]:
     """The buffers that one instruction reads, and those that it writes."""
     spec = INSTRUCTIONS[instruction.mnemonic]
+    if not any(isinstance(operand, Address | BufferRef) for operand in instruction.operands):
+        return NOTHING, NOTHING
     inputs = instruction.attribute("inputs", 0)
     reads, writes, ports = set(), set(), 0
     for kind, operand in zip(

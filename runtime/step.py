@@ -29,6 +29,7 @@ counts do not depend on data, see runtime/count.py.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from isa.analysis import instruction_sizes
@@ -69,11 +70,15 @@ class StepEngine:
         self.memory: Memory | None = None
         self._layers: list[CompiledLayer] = []
 
-    def bind(self, memory: Memory) -> None:
-        """Compile for `memory`; nothing to do if that was the last one."""
+    def bind(self, memory: Memory, nodes: Sequence[Collection[int]] | None = None) -> None:
+        """Compile for `memory`; nothing to do if that was the last one.
+
+        nodes  of each layer, the top-level nodes that `execute_node` will be asked for; None for all
+        """
         if self.memory is not memory:
             self.memory = memory
-            self._layers = [CompiledLayer(self, memory, number) for number in range(len(self.program.layers))]
+            wanted = nodes or [range(len(layer.body)) for layer in self.program.layers]
+            self._layers = [CompiledLayer(self, memory, *layer) for layer in enumerate(wanted)]
 
     def execute(self, memory: Memory) -> Execution:
         """Run every layer, in order."""

@@ -7,7 +7,7 @@ table (values).
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from isa.program import (
 from runtime.address import Locate, LoopVariable, is_inserted, locator
 from runtime.counters import Counters, saved
 from runtime.doors import onnx_order, onnx_shape
-from runtime.hazards import hazards, reads_and_writes
+from runtime.hazards import NOTHING, hazards, reads_and_writes
 from runtime.machine import Memory
 from runtime.symbols import fires_of
 from runtime.timing import Open
@@ -55,7 +55,8 @@ class CompiledLayer:
     machine: each of its methods of those names emits the closure that does it.
     """
 
-    def __init__(self, engine: StepEngine, memory: Memory, number: int) -> None:
+    def __init__(self, engine: StepEngine, memory: Memory, number: int, nodes: Collection[int]) -> None:
+        """`nodes` are the top-level nodes of the layer that will be executed."""
         layer = engine.program.layers[number]
         self.name, self.number = layer.name, number
         self.fired = 0  # fires executed so far
@@ -73,15 +74,16 @@ class CompiledLayer:
         self.sizes = Sizes()
         self.spec: Spec
         self.emitted: Step
-        self.hazards = hazards(layer)
-        self.steps = self.block(layer.body)
+        whole = len(nodes) == len(layer.body)  # else nobody asks how long it takes
+        self.hazards = hazards(layer) if whole else NOTHING
+        self.steps = {n: self.block((layer.body[n],))[0] for n in nodes}
 
     def execute(self) -> Counters:
         """Run the layer."""
         self.tally[:] = [0] * len(self.tally)
         self.fired = 0
         self.clock.start()
-        for step in self.steps:
+        for step in self.steps.values():
             step()
         self.clock.drain()
         events: dict[str, int] = {}

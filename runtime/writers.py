@@ -17,6 +17,7 @@ from isa.program import Array, Buffer
 from isa.verifier.values import Unsafe
 from runtime.evaluate import Evaluator, evaluator
 from runtime.fused import Fused
+from runtime.fused_forms import worth
 from runtime.gather import Rows, Sources
 from runtime.machine import Memory
 from runtime.rounds import Rounds
@@ -90,7 +91,33 @@ class View:
         return array.reshape(self._shape)[:, self._columns]
 
 
-class Write:
+class _Writer:
+    """What both kinds share: results in one pass, if that pays."""
+
+    view: View
+    batches: Sequence[Batch]
+    runs = 0
+
+    @functools.cached_property
+    def fused(self) -> list[Fused] | None:
+        """Each batch in one pass; None where one of them has none."""
+        raise NotImplementedError
+
+    def _ran(self, memory: Memory, sources: Sources) -> bool:
+        """Whether the results were written in one pass.
+
+        A program that runs once is not prepared for it, unless its results are many.
+        """
+        self.runs += 1
+        values = self.view.vector * sum(batch.targets.size for batch in self.batches)
+        if (self.runs == 1 and not worth(values)) or not _ready(self.fused):
+            return False
+        for one in self.fused or ():
+            one.run(memory, sources)
+        return True
+
+
+class Write(_Writer):
     """All stores of a nest into one buffer: results in the order they were computed, then one
     permutation into the buffer.  Where two meet in one row, the later one stays."""
 
@@ -120,9 +147,7 @@ class Write:
         return _all_fused(self.batches, np.split(rows, self.starts[1:-1]))
 
     def run(self, memory: Memory, sources: Sources) -> None:
-        if _ready(self.fused):
-            for one in self.fused or ():
-                one.run(memory, sources)
+        if self._ran(memory, sources):
             return
         codes = self.view.of(memory.codes[self.view.name])
         results = codes if self.in_place else np.empty((self.starts[-1], self.vector), codes.dtype)
@@ -160,7 +185,7 @@ def _last_writers(targets: Rows, order: Rows, rows: int) -> Rows:
     return source
 
 
-class Add:
+class Add(_Writer):
     """All `accum`s of a nest into one buffer; integer addition knows no order."""
 
     def __init__(self, view: View, batches: Sequence[Batch]) -> None:
@@ -175,9 +200,7 @@ class Add:
         return _all_fused(self.batches, [batch.targets for batch in self.batches])
 
     def run(self, memory: Memory, sources: Sources) -> None:
-        if _ready(self.fused):
-            for one in self.fused or ():
-                one.run(memory, sources)
+        if self._ran(memory, sources):
             return
         codes = self.view.of(memory.codes[self.view.name])
         for batch, grids in zip(self.batches, self.grids, strict=True):

@@ -128,7 +128,7 @@ def test_kernels_are_compiled_where_they_have_paid(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fused_forms, "_compiled", lambda form: compiled.append(form))
     loaded = load(wide_program())
     inputs = {"x": np.ones((37, 5, 5), np.float32)}
-    for _ in range(3):
+    for _ in range(4):  # the first run is not even counted
         loaded.run(inputs)
     assert compiled == []
     loaded.run(inputs)
