@@ -21,7 +21,7 @@ from runtime.stacked import Stacked, Stacks
 from runtime.symbols import Expression, sums_in
 from runtime.threads import CORES, spread
 
-SPREAD_VALUES = 1 << 15
+SPREAD_VALUES = 1 << 17
 """Values that are worth the work of another thread."""
 CHUNK_BYTES = 1 << 20
 """Products at work at a time: they are read while they are still in a cache."""
@@ -41,6 +41,8 @@ class Fused:
         self.stacks: list[Stacked] = []
         self.kept: list[Array] = []  # what words point to
         self.calls: list[Callable[..., None]] | None = None
+        self.memory: Memory | None = None  # for which `words` are
+        self.words: list[Array] = []
         slots = range(len(values))
         apart = any(taken_tap_by_tap(stacks, each) for value in values for each in sums_in(value))
         groups = [[slot] for slot in slots] if apart else [list(slots)]
@@ -53,7 +55,8 @@ class Fused:
         if self.stacks:
             cost = sum(stack.cost + stack.width * stack.result.itemsize for stack in self.stacks)
             together = math.lcm(*(part.together for part in self.parts))
-            self.size = max(1, CHUNK_BYTES // (cost * together)) * together
+            size = min(CHUNK_BYTES // cost, -(-self.iterations // stacks.threads))
+            self.size = max(1, size // together) * together
 
     def ready(self) -> bool:
         """Whether all kernels are there; asked once for each run."""
@@ -65,29 +68,45 @@ class Fused:
 
     def run(self, memory: Memory, sources: Sources) -> None:
         """Write (or add) all results."""
-        for a in range(0, self.iterations, self.size):
-            b = min(a + self.size, self.iterations)
-            results = [stack(sources, a, b) for stack in self.stacks]
-            for call, part in zip(self.calls or (), self.parts, strict=True):
-                self._call(call, part, self._words(part, memory, results, a), a, b)
+        if self.memory is not memory:
+            self.memory = memory
+            self.words = [_filled(part, memory) for part in self.parts]
 
-    def _words(self, part: Part, memory: Memory, results: Sequence[Array], first: int) -> Array:
-        words = np.empty(len(part.words), np.int64)
-        for number, word in enumerate(part.words):
-            if isinstance(word, Codes):
-                word = memory.codes[word.buffer].ctypes.data + word.offset
-            elif isinstance(word, Result):
-                result = results[word.stack]  # rows count from the first iteration of all
-                word = result.ctypes.data - result.strides[0] * first
-            words[number] = word
-        return words
+        def work(chunk: tuple[int, int]) -> None:
+            results = [stack(sources, *chunk) for stack in self.stacks]
+            for number in range(len(self.parts)):
+                self._compute(number, results, *chunk, pieces=1 if len(chunks) > 1 else CORES)
 
-    def _call(self, call: Callable[..., None], part: Part, words: Array, a: int, b: int) -> None:
+        chunks = [(a, min(a + self.size, self.iterations)) for a in range(0, self.iterations, self.size)]
+        if self.alone:
+            for chunk in chunks:
+                work(chunk)
+        else:
+            spread(work, chunks)
+
+    def _compute(self, number: int, results: Sequence[Array], a: int, b: int, pieces: int) -> None:
+        """One part in iterations [a, b), by so many threads at most."""
+        part, words, call = self.parts[number], self.words[number], (self.calls or ())[number]
+        if part.results:
+            words = words.copy()
+            for place, stack in part.results:  # rows count from the first iteration of all
+                words[place] = results[stack].ctypes.data - results[stack].strides[0] * a
         first, last = a * part.rows // part.together, -(-b * part.rows // part.together)
-        pieces = 1 if self.alone else min(CORES, (last - first) * part.values // SPREAD_VALUES)
+        pieces = 1 if self.alone else min(pieces, (last - first) * part.values // SPREAD_VALUES)
+        start = words.ctypes.data
         if pieces <= 1:
-            call(words.ctypes.data, first, last)
+            call(start, first, last)
             return
         edges = [first + (last - first) * n // pieces for n in range(pieces + 1)]
-        start = words.ctypes.data
         spread(lambda n: call(start, edges[n], edges[n + 1]), range(pieces))
+
+
+def _filled(part: Part, memory: Memory) -> Array:
+    """Its words; those of products are to be written yet."""
+    words = np.zeros(len(part.words), np.int64)
+    for number, word in enumerate(part.words):
+        if isinstance(word, Codes):
+            words[number] = memory.codes[word.buffer].ctypes.data + word.offset
+        elif not isinstance(word, Result):
+            words[number] = word
+    return words

@@ -75,6 +75,7 @@ class Part:
     together: int  # rows taken together as one
     count: int  # all rows
     values: int  # of one row
+    results: list[tuple[int, int]]  # of the words that name a product: place, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ class Words:
         width, total = self.length * self.together, self.length * targets.size
         words = [*self._place(target, lie)[:3], width, total, *node.words]
         form = Form(node.op, buffer.dtype.name, add, LANES)
-        return Part(form, words, len(self.values), self.together, targets.size, self.length)
+        results = [(place, word.stack) for place, word in enumerate(words) if isinstance(word, Result)]
+        return Part(form, words, len(self.values), self.together, targets.size, self.length, results)
 
     def _in_order(self, target: Address, lie: _Lie) -> bool:
         """Whether all rows, read and written, follow one another without a gap."""

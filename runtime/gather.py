@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,7 @@ class Sources:
     def __init__(self, codes: Mapping[str, Array]) -> None:
         self.codes = codes
         self.made: dict[tuple[str, Operand, int, int], Array] = {}
+        self.making = threading.Lock()
 
     def forget(self, name: str) -> None:
         """Buffer `name` was written."""
@@ -82,6 +84,12 @@ class Sources:
 
     def rows(self, buffer: Buffer, operand: Operand, columns: slice) -> Array:
         key = (buffer.name, operand, columns.start, columns.stop)
+        with self.making:
+            return self._rows(buffer, operand, columns, key)
+
+    def _rows(
+        self, buffer: Buffer, operand: Operand, columns: slice, key: tuple[str, Operand, int, int]
+    ) -> Array:
         if key not in self.made:
             codes = self.codes[buffer.name].reshape(-1, buffer.vector)[:, columns]
             padded = np.empty((len(codes) + 1, codes.shape[1]), operand.dtype)

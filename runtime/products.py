@@ -15,7 +15,6 @@ Each product bounds its partial sums from its own weights, so the choice is made
 from __future__ import annotations
 
 import functools
-import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import numpy as np
 
 from isa.program import Array
 from runtime.onnx_bytes import matmul_integer
+from runtime.threads import CORES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,10 @@ class Product(Protocol):
     def __call__(self, left: Array) -> Array: ...
 
 
-def make_product(weights: Array, low: int, high: int, zero: int, *, limit: int | None = None) -> Product:
+def make_product(weights: Array, low: int, high: int, zero: int, *, threads: int = CORES) -> Product:
     """The product of codes in [low, high], less `zero`, with an integer matrix.
 
+    threads  that one multiplication may use
     weights  (K, N), or (G, K, N) for G products side by side; the left operand is then
              (G, rows, K)
     """
@@ -65,7 +66,7 @@ def make_product(weights: Array, low: int, high: int, zero: int, *, limit: int |
         shift = 0 if low >= 0 else 128
         for form in (_signed, _unsigned):
             if _exact_here(form):
-                session = _session(form(weights), zero + shift)
+                session = _session(form(weights), zero + shift, threads)
                 return _Integer(session, Operand(np.dtype(np.uint8), shift, zero + shift), bound)
     for dtype, largest in ((np.float32, 2**24), (np.float64, 2**53)):
         if bound < largest:
@@ -126,11 +127,11 @@ MOST_POOLS = 256
 _pools: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def _session(weights: Array, zero: int) -> Any:
+def _session(weights: Array, zero: int, threads: int) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = (os.cpu_count() or 1) if len(_pools) < MOST_POOLS else 1
+    options.intra_op_num_threads = threads if len(_pools) < MOST_POOLS else 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # A pool that spins between runs would take the core that numpy works on.
@@ -138,7 +139,8 @@ def _session(weights: Array, zero: int) -> Any:
     session = onnxruntime.InferenceSession(
         matmul_integer(np.ascontiguousarray(weights), zero), options, providers=["CPUExecutionProvider"]
     )
-    _pools.add(session)
+    if threads > 1:
+        _pools.add(session)
     return session
 
 
@@ -156,7 +158,7 @@ def _exact_here(form: Callable[[Array], Array]) -> bool:
     signs = np.where(np.arange(depth)[:, None] // (1 + np.arange(columns)) % 2, 127, -127)
     weights = signs.astype(np.int8)
     weights[:, 0], weights[:, 1] = 127, -128
-    session = _session(form(weights), 0)
+    session = _session(form(weights), 0, 1)
     for rows in (1, 3, 40):
         left = np.full((rows, depth), 255, np.uint8)
         left[rows // 2, ::2] = 0

@@ -16,9 +16,14 @@ from isa.program import Address, Array, Buffer, Crossbar, Program
 from runtime.gather import Gather, Iterations, Sources
 from runtime.products import Product, make_product
 from runtime.symbols import Linear, Piece
+from runtime.threads import CORES
 
 DENSE_ROWS = 64
 """Input channels that a run of diagonal blocks spans, if one block has fewer."""
+SPREAD_ROWS = 64
+"""Rows of a product that are worth a pass over its weights."""
+SPREAD_WORK = 1 << 22
+"""Multiplications that are worth the work of another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Stacked:
     bound   no result, nor any partial sum on the way to it, exceeds it in magnitude
     result  dtype of what a call gives
     width   values per iteration
+    threads that may take some iterations each; a product of few rows spreads its columns instead
     cost    bytes per iteration while it works
     """
 
@@ -58,10 +64,15 @@ class Stacked:
         rows, columns = crossbar.rows // groups, crossbar.columns // groups
         step = groups if groups == 1 else max(1, min(groups, DENSE_ROWS // rows))
         self.runs = []
+        count, size = len(iterations.numbers), weights.size * (step if groups > 1 else 1)
+        spread = count >= CORES * SPREAD_ROWS and count * size >= CORES * SPREAD_WORK
+        self.threads = CORES if spread else 1
         for start in range(0, groups, step):
             stop = min(groups, start + step)
             dense = _dense(weights[:, start * rows : stop * rows], stop - start)
-            product = make_product(dense, buffer.type.low, buffer.type.high, buffer.zero)
+            within = 1 if self.threads > 1 or count * dense.size < SPREAD_WORK else CORES
+            kind = buffer.type
+            product = make_product(dense, kind.low, kind.high, buffer.zero, threads=within)
             part = slice(first + start * rows, first + stop * rows)
             gather = Gather(iterations, buffer, taps, product.operand, part)
             self.runs.append(_Run(gather, product, slice(start * columns, stop * columns)))
@@ -146,6 +157,11 @@ class Stacks:
         if key not in self._made:  # which keeps the values, and so their identities
             self._made[key] = (values, stack(self.program, self.iterations, values))
         return self._made[key][1]
+
+    @property
+    def threads(self) -> int:
+        """That may take some iterations each."""
+        return max((stacked.threads for _, made in self._made.values() for stacked in made), default=1)
 
 
 def _narrow(weights: Array) -> Array:

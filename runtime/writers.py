@@ -24,6 +24,7 @@ from runtime.rounds import Rounds
 from runtime.stacked import Stacks
 from runtime.strided import Grid
 from runtime.symbols import Store
+from runtime.threads import spread
 
 CHUNK_BYTES = 4 << 20
 """Working memory of one evaluation: iterations are taken so many at a time."""
@@ -73,6 +74,7 @@ class Batch:
 
     def chunks(self) -> Iterator[tuple[int, int]]:
         size = max(1, CHUNK_BYTES // max(1, self.evaluator.cost))
+        size = max(1, min(size, -(-self.iterations // self.stacks.threads)))
         return ((a, min(a + size, self.iterations)) for a in range(0, self.iterations, size))
 
 
@@ -153,14 +155,23 @@ class Write(_Writer):
         results = codes if self.in_place else np.empty((self.starts[-1], self.vector), codes.dtype)
         before = np.empty((self.starts[-1], self.vector), np.int64) if self.watch else None
         for start, batch in zip(self.starts, self.batches, strict=False):
-            each = batch.targets.shape[1]
-            for a, b in batch.chunks():
+            chunks = list(batch.chunks())
+
+            def work(chunk: tuple[int, int], batch: Batch = batch, start: int = start) -> None:
+                a, b = chunk
+                each = batch.targets.shape[1]
                 watch: list[Array] | None = [] if before is not None else None
                 value = batch.evaluator(sources, a, b, watch)
                 span = slice(start + a * each, start + b * each)
                 np.copyto(results[span], value.reshape(-1, self.vector), casting="unsafe")
                 if before is not None:
                     before[span] = watch[0].reshape(-1, self.vector) if watch else 0
+
+            if batch.rounds:  # which keep what they converted
+                for chunk in chunks:
+                    work(chunk)
+            else:
+                spread(work, chunks)
         if not self.in_place:
             self._move(results, codes)
         if before is not None:
