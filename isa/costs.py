@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from isa.diagnostics import Report, did_you_mean, missing_keys, one_of
+from isa.diagnostics import Report, did_you_mean, missing_keys, one_of, shown
 from isa.program import NOWHERE, Span
 from isa.toml_places import Places
 
@@ -190,9 +190,8 @@ def _quantity(
             report.error(places.of(*path, key), f"{name}: {key} is a text: {hint}")
     unit = value.get("unit")
     if "unit" in value and (not isinstance(unit, str) or unit not in dimension.units):
-        report.error(
-            places.of(*path, "unit"), f"{name}: expected {one_of(tuple(dimension.units))}, found {unit}"
-        )
+        expected = one_of(tuple(dimension.units))
+        report.error(places.of(*path, "unit"), f"{name}: expected {expected}, found {shown(unit)}")
     number = value.get("value")
     if "value" in value:
         _check_number(number, name, places.of(*path, "value"), report)
@@ -213,11 +212,11 @@ def _quantity(
 
 def _check_number(number: object, name: str, place: Span, report: Report) -> None:
     if isinstance(number, bool) or not isinstance(number, int | Decimal):
-        report.error(place, f"{name}: value is a number, found {str(number)[:40]}")
+        report.error(place, f"{name}: value is a number, found {shown(number)}")
     elif isinstance(number, Decimal) and not number.is_finite():
         report.error(place, f"{name}: value is a finite number")
     elif number < 0:
-        report.error(place, f"{name}: value is negative")
+        report.error(place, f"{name}: value is negative", f"no {name.rpartition('.')[2]} is below 0")
     elif abs(Decimal(number).adjusted()) > MAX_EXPONENT:
         report.error(place, f"{name}: value has too many digits")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
-from isa.diagnostics import Report, did_you_mean, one_of
+from isa.diagnostics import Report, did_you_mean, one_of, shown
 from isa.toml_places import Places
 
 NONE = "none"
@@ -148,7 +148,7 @@ def _number(value: object, name: str, key: Key, levels: int, places: Places, rep
     if not (isinstance(value["source"], str) and value["source"].strip()):
         wrong("source", "source is a text: where it is published, or assumed")
     if not (isinstance(value["unit"], str) and value["unit"] in key.units):
-        wrong("unit", f"expected {one_of(tuple(key.units))}, found {str(value['unit'])[:40]}")
+        wrong("unit", f"expected {one_of(tuple(key.units))}, found {shown(value['unit'])}")
     given = value["value"]
     many = given if isinstance(given, list) else [given]
     if isinstance(given, list) and not key.by_level:
@@ -156,7 +156,7 @@ def _number(value: object, name: str, key: Key, levels: int, places: Places, rep
     elif isinstance(given, list) and len(given) != levels:
         wrong("value", f"{len(given)} values, a cell has {levels} levels")
     elif problem := next((p for p in map(_problem, many) if p), None):
-        wrong("value", problem)
+        wrong("value", problem, f'0 or more; "{NONE}" for what there is none of')
     if len(report.diagnostics) > before:
         return None
     return Number(tuple(map(Decimal, many)), value["unit"], value["source"])
@@ -165,7 +165,7 @@ def _number(value: object, name: str, key: Key, levels: int, places: Places, rep
 def _problem(value: object) -> str | None:
     """What is wrong with one value, or None."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return f"value is a number, found {str(value)[:40]}"
+        return f"value is a number, found {shown(value)}"
     if isinstance(value, Decimal) and not value.is_finite():
         return "value is a finite number"
     if value < 0:

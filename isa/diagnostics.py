@@ -19,6 +19,9 @@ PRINTED = 20
 COLLECTED = 1000
 """After so many errors a phase stops looking for more: hostile texts are not worth the time."""
 
+SHOWN = 40
+"""Characters of a value that are shown."""
+
 WIDTH = 110
 """Characters of a source line that are shown; longer lines are cut around the error."""
 
@@ -136,6 +139,14 @@ def missing_keys(found: Collection[str], known: Sequence[str]) -> list[str]:
     """What of `known` was not found, nor misspelt: a slip is told as an unknown key, once."""
     slips = {nearest(key, known) for key in found if key not in known}
     return [key for key in known if key not in found and key not in slips]
+
+
+def shown(value: object) -> str:
+    """A TOML value for an error: a text in quotes, so that "8" is no number; long ones cut."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def one_of(words: Sequence[str]) -> str:

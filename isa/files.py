@@ -64,9 +64,20 @@ def read_text(path: str | os.PathLike[str]) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
         value = content[error.start]
-        report.error(Span(line, column, column + 1), f"not UTF-8 text: byte {error.start} is {value:#04x}")
+        message = f"not UTF-8 text: byte {error.start} is {value:#04x}"
+        report.error(Span(line, column, column + 1), message, _other_kind(os.fspath(path)))
         report.raise_if_any()
         raise
+
+
+def _other_kind(path: str) -> str | None:
+    """What to do with a file that is no program, by the end of its name."""
+    kind = os.path.splitext(path)[1].lower()
+    if kind == ".onnx":
+        return "this is a model: compile it first (redc compile), or check it with redc diff"
+    if kind == ".safetensors":
+        return "this is a program's data file: give the .red file beside it"
+    return None
 
 
 def _stays_inside(name: str) -> bool:

@@ -100,6 +100,10 @@ RULES = """\
 * Groups divide rows and columns. The weights have the shape and fit the type of their crossbar; on differential pairs a signed type loses its lowest value.
 * A weight fits a row of an array; no array is used twice; all arrays exist.
 * The data file has the digest that the program names, if it names one.
+
+**Names.**
+
+* No two layers have one name. Names of layers, nodes and tensors hold no zero byte.
 """
 
 EXAMPLES: dict[str, str] = {

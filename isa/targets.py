@@ -24,7 +24,7 @@ from typing import Any
 
 from isa.costs import Costs, check_costs
 from isa.device import Device, check_device
-from isa.diagnostics import Report, did_you_mean, missing_keys, one_of, reason
+from isa.diagnostics import Report, did_you_mean, missing_keys, one_of, reason, shown
 from isa.program import NOWHERE, Span, Target
 from isa.toml_places import Places
 
@@ -61,7 +61,7 @@ class Field:
                 isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= self.high
             )
             wanted = f"a number from 1 to {self.high}" + (" or any" if self.may_be_any else "")
-        return None if good else f"expected {wanted}, found {str(value)[:40]}"
+        return None if good else f"expected {wanted}, found {shown(value)}"
 
 
 FIELDS: Mapping[str, Field] = {
@@ -163,7 +163,7 @@ def device_of(target: Target, given: str | None = None) -> Device:
     file = _file_of(target, given)
     if file is not None and file.device is not None:
         return file.device
-    report = Report(None, given)
+    report = Report(None, given or f"target {target.name}")
     if file is None:
         message = f"no target {target.name!r} of this machine comes with redc: what are its cells like?"
         report.error(NOWHERE, message, "give one with a [device] table: --target FILE.toml")
@@ -185,11 +185,10 @@ def _file_of(target: Target, given: str | None) -> TargetFile | None:
         here, there = ("any" if (v := getattr(t, key)) is None else v for t in (target, file.target))
         if here != there:
             message = f"{key} is {there} here, the program was compiled for {key} {here}"
-            report.error(
-                NOWHERE,
-                message,
-                "a target may change costs and devices of a run; compile again for another machine",
-            )
+            report.error(NOWHERE, message)
+    if report.diagnostics:  # one hint for them all
+        hint = "a target may change costs and devices of a run; compile again for another machine"
+        report.diagnostics[-1] = replace(report.diagnostics[-1], hint=hint)
     report.raise_if_any()
     return file
 
@@ -288,7 +287,7 @@ def _check(
     """The target of a TOML document; what is wrong with it goes into `report`."""
     document = _inherited(parent.document, own) if parent else own
     keys = ("name", "description", "machine", "source", "clock", "component")
-    _check_keys({k: v for k, v in document.items() if k != "device"}, keys, (), places, report)
+    _check_keys(document, keys, (), places, report, optional=("device", "inherits"))
     for key, kind in zip(keys, (str, str, dict, dict), strict=False):
         if key in document and not isinstance(document[key], kind):
             report.error(places.of(key), f"{key} is {'a table' if kind is dict else 'a string'}")
@@ -315,6 +314,8 @@ def _check(
     costs, device = check_costs(document, places, report), None
     if "device" in document and not report.diagnostics:
         device = check_device(document["device"], machine["cell"], places, report)
+        if parent and parent.target.cell != machine["cell"]:
+            _point_at_cell(parent, places, report)
     if report.diagnostics or costs is None:
         return None
     values: dict[str, Any] = {key: None if machine[key] == "any" else machine[key] for key in FIELDS}
@@ -328,6 +329,19 @@ def _check(
         (*parent.inherits, parent.target.name) if parent else (),
         device,
     )
+
+
+def _point_at_cell(parent: TargetFile, places: Places, report: Report) -> None:
+    """Problems of a device that this file does not write come from its own cells."""
+    hint = (
+        f"the device of {parent.target.name!r} is of cells of {parent.target.cell} bits: "
+        'write here what it is for these, or switch it off with "none"'
+    )
+    for number, found in enumerate(report.diagnostics):
+        if found.span == NOWHERE:
+            span = places.of("machine", "cell")
+            source = places.line(span)
+            report.diagnostics[number] = replace(found, span=span, hint=hint, source=source)
 
 
 def _inherited(parent: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -344,11 +358,18 @@ def _inherited(parent: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
 
 
 def _check_keys(
-    table: Mapping[str, Any], known: tuple[str, ...], path: tuple[str, ...], places: Places, report: Report
+    table: Mapping[str, Any],
+    known: tuple[str, ...],
+    path: tuple[str, ...],
+    places: Places,
+    report: Report,
+    optional: tuple[str, ...] = (),
 ) -> None:
     for key in table:
-        if key not in known:
-            report.error(places.of(*path, key), f"unknown key {key}", did_you_mean(key, known))
+        if key not in (*known, *optional):
+            what = "table" if isinstance(table[key], Mapping) and not path else "key"
+            hint = did_you_mean(key, (*known, *optional))
+            report.error(places.of(*path, key), f"unknown {what} {key}", hint)
     missing = missing_keys(table, known)
     if missing:
         where = f" in [{path[0]}]" if path else ""

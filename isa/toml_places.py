@@ -20,8 +20,9 @@ class Places:
 
     def __init__(self, text: str) -> None:
         self._found: dict[Path, Span] = {}
+        self._lines = text.split("\n")
         table: Path = ()
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(self._lines, 1):
             if header := _HEADER.match(line):
                 table = _parts(header[1])
                 self._add(table, number, line.index("[") + 1, len(line.rstrip()) + 1)
@@ -38,6 +39,10 @@ class Places:
             if path[:length] in self._found:
                 return self._found[path[:length]]
         return NOWHERE
+
+    def line(self, span: Span) -> str | None:
+        """The line at `span`."""
+        return self._lines[span.line - 1].removesuffix("\r") if span != NOWHERE else None
 
     def _add(self, path: Path, line: int, column: int, end: int) -> None:
         for length in range(1, len(path)):

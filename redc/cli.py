@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -13,6 +14,8 @@ from redc import __version__
 from runtime.options import add_all_layers, add_engine_arguments, add_run_arguments, seed
 
 INTERRUPTED = 130
+MOST_TRIALS = 1_000_000
+"""Machines of one `montecarlo`: their spreads are kept."""
 
 MAPPINGS = ("pixel-wise", "packed", "zero-padding", "padding-free", "auto")
 MINIMISE = ("cycles", "energy", "area", "edp")
@@ -37,7 +40,41 @@ class Parser(argparse.ArgumentParser):
     """argparse whose errors obey --json and end with a hint."""
 
     def error(self, message: str) -> NoReturn:
-        raise Misuse(message, f"{self.prog} --help shows how")
+        raise Misuse(message, self._meant(message) or f"{self.prog} --help shows how")
+
+    def _meant(self, message: str) -> str | None:
+        """A hint where an option or a choice was misspelt."""
+        if wrong := re.match(r"unrecognized arguments: .*?(--[\w-]+)", message):
+            usages = " ".join(command.format_usage() for command in self.commands)
+            return _nearest(wrong[1], re.findall(r"--[a-z-]+", usages))
+        if wrong := re.match(r"argument .*: invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
+            choices = re.findall(r"[\w.-]+", wrong[2])
+            called = KNOWN_AS.get(wrong[1].lower())
+            if called in choices:
+                return f"did you mean {called}? That is what the mapping of {wrong[1]} is called here"
+            return _nearest(wrong[1], choices)
+        return None
+
+    commands: Sequence[argparse.ArgumentParser] = ()
+    """Of the parser of the whole line: those of its commands, whose usages name the options."""
+
+
+def _nearest(word: str, known: Sequence[str]) -> str | None:
+    import difflib  # late: only errors need it
+
+    near = difflib.get_close_matches(word.lower(), known, n=1)
+    return f"did you mean {near[0]}?" if near else None
+
+
+KNOWN_AS = {
+    "red": "pixel-wise",
+    "prime": "zero-padding",
+    "isaac": "zero-padding",
+    "regan": "zero-padding",
+    "pipelayer": "zero-padding",
+    "fcn-engine": "padding-free",
+}
+"""Designs of the literature -> the mapping that they are; `compare` takes some of these names."""
 
 
 class Misuse(Exception):
@@ -75,8 +112,8 @@ def binding(text: str) -> tuple[str, str]:
 
 def bits(text: str, most: int = 16) -> int:
     """2 to `most`."""
-    if not text.isdecimal() or not 2 <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bits from 2 to {most}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 2 <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number of bits from 2 to {most}")
     return int(text)
 
 
@@ -85,11 +122,16 @@ def vector_bits(text: str) -> int:
     return bits(text, 20)
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+def positive(text: str, most: int = 1 << 31) -> int:
+    """A whole number from 1 to `most`."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18 and 1 <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 1 to {most}")
     return int(text)
+
+
+def trials(text: str) -> int:
+    """1 to MOST_TRIALS."""
+    return positive(text, MOST_TRIALS)
 
 
 def parser() -> Parser:
@@ -205,6 +247,7 @@ def parser() -> Parser:
     sub.add_argument("name", nargs="?", help="a target, or a TOML file")
 
     add("models", "list the models that have a name", "  redc models")
+    top.commands = tuple(commands.choices.values())
     return top
 
 
@@ -279,9 +322,7 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
 
 def add_trial_arguments(sub: argparse.ArgumentParser) -> None:
     """What `redc montecarlo` runs."""
-    sub.add_argument(
-        "--trials", metavar="N", type=positive, default=20, help="machines (default: %(default)s)"
-    )
+    sub.add_argument("--trials", metavar="N", type=trials, default=20, help="machines (default: %(default)s)")
     sub.add_argument("--seed", metavar="S", type=seed, default=0, help="of the first machine (default: 0)")
     add_inputs(sub)
     sub.add_argument(

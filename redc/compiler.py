@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from isa.program import Program, Target
 from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
 from redc.calibration import Method, Port, Range, observe, seeded_samples
-from redc.errors import AssumedInputs, InternalError
+from redc.errors import AssumedInputs, InternalError, UserError, check_by_name
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
 from redc.ir.graph import CrossbarOp, Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
 from redc.ir.verify import verify_graph
@@ -142,9 +143,13 @@ def _begin(
     host: bool,
 ) -> tuple[Graph, Callable[[tuple[str, ...], Mapping[str, int]], Mapping[str, Range]]]:
     """The imported graph, and what observes its tensors on the calibration samples."""
+    for place, given in (("shapes", shapes), ("calibrate", calibrate), ("bind", bind)):
+        check_by_name(place, given)
+    calibrate = calibrate and {name: np.asarray(value) for name, value in calibrate.items()}
+    shapes = _whole(shapes or {})
     title = str(model) if isinstance(model, str | Path) else None
     proto = bind_inputs(load_model(model), bind or {}, title=title)
-    shapes = _settled(proto, shapes or {}, calibrate)
+    shapes = _settled(proto, shapes, calibrate)
     graph = import_graph(proto, shapes, title=title, hosts=host, samples=calibrate)
 
     def look(tensors: tuple[str, ...], axes: Mapping[str, int]) -> dict[str, Range]:
@@ -166,6 +171,22 @@ def _may_be_infinite(op: Op) -> bool:
     """Whether an infinity is nothing wrong in what it makes: of a host, or of a pole, as in log(0)."""
     pole = isinstance(op, VectorOp) and (op.combine == "div" or op.op in POLES)
     return pole or isinstance(op, HostOp)
+
+
+def _whole(shapes: Mapping[str, object]) -> dict[str, tuple[int, ...]]:
+    """The shapes that a caller gives, as tuples of int.  Raises UserError for what is none."""
+    found = {}
+    for name, shape in shapes.items():
+        sizes = shape if isinstance(shape, tuple | list) else ()
+        whole = all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes)
+        if not isinstance(shape, tuple | list) or not whole:
+            raise UserError(
+                f"the shape of {name!r} is {shape!r}",
+                place="shapes",
+                hint=f'shapes={{"{name}": (1, 3, 64, 64)}}',
+            )
+        found[name] = tuple(map(int, sizes))
+    return found
 
 
 class Variants:

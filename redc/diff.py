@@ -25,7 +25,7 @@ from redc.calibration import Port, seeded_samples
 from redc.closeness import Closeness
 from redc.diff_layers import Comparison, arrays_of
 from redc.diff_report import Costs, LayerRow, Mismatch, OutputRow, Report
-from redc.errors import UserError
+from redc.errors import UserError, check_by_name, check_seed
 from redc.ir.graph import HostOp
 from redc.oracle import Network, real, run_model
 
@@ -142,6 +142,9 @@ def set_up(
     """Compile `model` (or take its program), find inputs for it, and run it in floats.  As `diff`."""
     from redc.frontend import bind_inputs, load_model
 
+    for place, given in (("inputs", inputs), ("bind", bind)):
+        check_by_name(place, given)
+    check_seed("input_seed", input_seed)
     proto = load_model(model)
     if program is not None and not isinstance(program, Program):
         import isa
@@ -241,7 +244,10 @@ def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:
     if unknown or missing:
         problems = [f"the model has no input {name!r}" for name in unknown]
         problems += [f"input {name!r} is missing" for name in missing]
-        raise UserError("; ".join(problems), place="inputs", hint=f"the inputs are {expected}")
+        hint = f"the inputs are {expected}"
+        if missing and all(any(str(key).endswith(name) for key in unknown) for name in missing):
+            hint += ": save them under these names, without what stands before them"
+        raise UserError("; ".join(problems), place="inputs", hint=hint)
     for name, value in inputs.items():
         place = f"input {name!r}"
         array = np.asarray(value)

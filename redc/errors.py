@@ -6,7 +6,8 @@ A `UserError` carries a place and a hint and is reported without a traceback; an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 
 
 class UserError(Exception):
@@ -78,18 +79,43 @@ class AssumedInputs(UserWarning):
     """Nobody said what the model's inputs look like, so a distribution was assumed."""
 
 
+def check_by_name(place: str, value: object) -> None:
+    """Raise UserError for what is no mapping from input names; None is one of nothing."""
+    if value is not None and not isinstance(value, Mapping):
+        kind = type(value).__name__
+        raise UserError(
+            f"it is a {kind}, not values by input name", place=place, hint=f'{place}={{"x": ...}}'
+        )
+
+
+def check_seed(place: str, seed: object, most: int = (1 << 64) - 1) -> None:
+    """Raise UserError for what is no whole number from 0 to `most`."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= most:
+        raise UserError(f"{seed!r} is not a whole number from 0 to {most}", place=place)
+
+
+MOST_ERRORS = 100
+"""Errors that are told one by one."""
+
+
 def raise_all(errors: Sequence[UserError]) -> None:
-    """Raise `errors` as one exception; do nothing if there are none."""
+    """Raise `errors` as one exception (of very many the first, and a count); do nothing if there are none."""
+    if len(errors) > MOST_ERRORS:
+        errors = [*errors[:MOST_ERRORS], UserError(f"and {len(errors) - MOST_ERRORS} more errors")]
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise UserErrors(errors)
 
 
+MOST_KNOWN = 5000
+"""Names, and characters of one, that are worth a comparison."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """`did you mean 'x'?`, or None where nothing known is near.  Case does not matter."""
     import difflib  # late: only errors need it
 
-    by_key = {other.lower(): other for other in sorted(known)}
-    near = difflib.get_close_matches(name.lower(), by_key, n=1)
+    by_key = {other.lower(): other for other in sorted(known)[:MOST_KNOWN]}
+    near = difflib.get_close_matches(name[:MOST_KNOWN].lower(), by_key, n=1)
     return f"did you mean {by_key[near[0]]!r}?" if near else None

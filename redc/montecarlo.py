@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from isa.program import Program, Target
 from redc.diff import INPUT_SEED, Array, Setup, set_up
 from redc.diff_layers import values_of
+from redc.errors import UserError, check_seed
 from redc.montecarlo_report import MonteCarlo, Spread
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["MonteCarlo", "Spread", "montecarlo"]
 
 TRIALS = 20
+MOST_TRIALS = 1_000_000
+"""All their figures are kept."""
 
 
 def montecarlo(
@@ -48,12 +51,14 @@ def montecarlo(
                 the target (or TOML file) whose cells it runs on, of the program's machine
     inputs, input_seed, bind, options    as of `redc.diff`
 
-    Raises as `redc.diff`; ProgramError where the target says nothing about its cells.
+    Raises as `redc.diff`; UserError for no trials and for seeds beyond 64 bits, ProgramError where the
+    target says nothing about its cells.
     """
     import runtime
     from isa.targets import device_of
     from runtime.progress import counted, progress
 
+    _check_numbers(trials, seed)
     if program is None and target is not None:
         options["target"] = target
     with progress(f"compiling {model if isinstance(model, str | Path) else 'the model'}"):
@@ -68,6 +73,15 @@ def montecarlo(
         result = loaded.run(setup.inputs)
         report.add(_values(setup, result), exact, result.notes)
     return report
+
+
+def _check_numbers(trials: int, seed: int) -> None:
+    if not trials:
+        raise UserError("no trials are asked for", place="trials", hint="1 or more")
+    check_seed("trials", trials, MOST_TRIALS)
+    check_seed("seed", seed)
+    if seed + trials > 1 << 64:
+        raise UserError(f"{trials} seeds from {seed} on go beyond 64 bits", place="seed", hint="begin lower")
 
 
 def _values(setup: Setup, result: Result) -> dict[tuple[str, str], Array]:

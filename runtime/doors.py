@@ -9,7 +9,7 @@ A raw buffer holds its tensor as it is, and so it goes in and out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -56,13 +56,19 @@ def check_inputs(program: Program, inputs: Mapping[str, Any]) -> dict[str, Array
     Raises InputError for an unknown or missing name, a wrong shape, a type that float32 does
     not hold exactly, and a value that is not finite.
     """
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            f"inputs are a {type(inputs).__name__}, not arrays by name",
+            place="inputs",
+            hint='like {"x": array}',
+        )
     expected = {outer_name(buffer): buffer for buffer in program.inputs}
     for name in inputs:
         if name not in expected:
             raise InputError(
                 f'the program has no input "{name}"',
                 place=f'input "{name}"',
-                hint=did_you_mean(name, expected),
+                hint=_prefixed(name, expected) or did_you_mean(str(name), expected),
             )
     for name, buffer in expected.items():
         if name not in inputs:
@@ -72,6 +78,14 @@ def check_inputs(program: Program, inputs: Mapping[str, Any]) -> dict[str, Array
                 hint=f"it is a {door_type(buffer)} array of shape {list(onnx_shape(buffer))}",
             )
     return {buffer.name: check_input(name, buffer, inputs[name]) for name, buffer in expected.items()}
+
+
+def _prefixed(name: str, expected: Iterable[str]) -> str | None:
+    """A hint for files that hold inputs and outputs together, told apart by a prefix."""
+    for other in expected:
+        if str(name).endswith(other) and str(name) != other:
+            return f'the input is called "{other}": save it under that name, without what stands before it'
+    return None
 
 
 def check_input(name: str, buffer: Buffer, value: Any) -> Array:

@@ -6,9 +6,9 @@ import argparse
 
 
 def seed(text: str) -> int:
-    """A whole number from 0 up, of 64 bits."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 up")
+    """A whole number of 64 bits."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 20 and int(text) < 1 << 64):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from 0 to 2^64 - 1")
     return int(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -63,6 +64,10 @@ class Loaded:
         device: Device | None = None,
         verify: bool = True,
     ) -> None:
+        given: object = program  # callers without a type checker hand over paths
+        if not isinstance(given, Program):
+            message = f"it is a {type(given).__name__}, not a Program"
+            raise InputError(message, place="program", hint="isa.load(path) reads one")
         if verify:
             from isa import verify as verify_program
 
@@ -72,6 +77,7 @@ class Loaded:
         self._observe = observe
         self._memory = Memory.of(program, observe=observe)
         level, sample = check_fidelity(fidelity), None
+        check_seed(seed)
         if level == "analog":
             sample = Sample(device or device_of(program.target), int(seed))
         self._engine = make_engine(program, engine, observe, trace, level, sample)
@@ -133,6 +139,13 @@ def make_engine(
         engine: Engine = FastEngine(program, observe=observe, fidelity=fidelity, sample=sample)
         return engine
     raise InputError(f'there is no engine "{name}"', place="--engine", hint="fast or step")
+
+
+def check_seed(seed: object) -> None:
+    """Raise InputError for what is no whole number of 64 bits."""
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not (whole and 0 <= int(seed) < 1 << 64):  # type: ignore[call-overload]  # an Integral by now
+        raise InputError(f"{seed!r} is not a whole number from 0 to 2^64 - 1", place="seed")
 
 
 def check_fidelity(fidelity: str) -> Fidelity:

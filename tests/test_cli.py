@@ -173,9 +173,34 @@ def test_a_path_that_is_empty_is_no_option_left_out(
     )
 
 
-@pytest.mark.parametrize("seed", ["-5", "1.5", "9" * 5000, "x"])
+@pytest.mark.parametrize("seed", ["-5", "1.5", "9" * 5000, "x", str(1 << 64)])
 def test_a_seed_is_a_whole_number(seed: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is not a whole number from 0 up" in only_error(capsys, "diff", "net.onnx", "--seed", seed)
+    assert "is not a whole number from 0 to 2^64 - 1" in only_error(
+        capsys, "diff", "net.onnx", "--seed", seed
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["diff", "net.onnx", "--taget", "isaac"], "did you mean --target?"),
+        (["diff", "net.onnx", "--mapping", "packd"], "did you mean packed?"),
+        (["compile", "net.onnx", "--mapping", "RED"], "did you mean pixel-wise? That is what the"),
+        (["diff", "net.onnx", "--mapping", "prime"], "did you mean zero-padding?"),
+        (["dif", "net.onnx"], "did you mean diff?"),
+        (["run", "net.onnx", "--input", "x.npz"], "this is a model: compile it first"),
+        (["check", "net.safetensors"], "give the .red file beside it"),
+        (["diff", "p.red"], "redc run or redc check takes it"),
+        (["diff", "x.npz"], "give it as --input or --calibrate"),
+        (["run", "net.red", "--input", "both.npz"], 'the input is called "x": save it under that name'),
+        (["diff", "net.onnx", "--input", "both.npz"], "save them under these names, without"),
+    ],
+)  # fmt: skip
+def test_a_slip_has_a_hint(
+    words: list[str], hint: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("both.npz", in_x=X)
+    assert hint in only_error(capsys, *words)
 
 
 # ---------------------------------------------------------------- programs

@@ -47,6 +47,7 @@ def check_declarations(facts: Facts) -> None:
             _check_steps(facts, buffer, buffer.steps)
         if buffer.holds is not None:
             _check_held(facts, buffer, buffer.holds)
+    _check_layer_names(facts)
     for layer in program.layers:
         if layer.correction is not None:
             _check_correction(facts, layer, layer.correction)
@@ -59,6 +60,18 @@ def check_declarations(facts: Facts) -> None:
     if not facts.report.diagnostics:  # a wrong target or constant makes no sense of these
         good = [x for name, x in program.crossbars.items() if _check_crossbar(facts, x, name)]
         _check_places(facts, good)
+
+
+def _check_layer_names(facts: Facts) -> None:
+    """Reports know a layer by its name, so there is one of each."""
+    seen: set[str] = set()
+    for layer in facts.program.layers:
+        if layer.name in seen:
+            facts.error(layer, f"two layers are called {layer.name!r}")
+        seen.add(layer.name)
+        for name in (layer.name, layer.tensor or "", *layer.nodes):
+            if "\0" in name:
+                facts.error(layer, f"the name {name!r} holds a zero byte")
 
 
 def _buffer_problems(b: Buffer, name: str) -> Iterator[str]:
@@ -85,6 +98,8 @@ def _buffer_problems(b: Buffer, name: str) -> Iterator[str]:
         yield f"zero {b.zero} is no code of {b.type}"
     elif not fits(b.type.low - b.zero, b.type.high - b.zero, INT64):
         yield f"codes of {b.type} less their zero do not fit 64-bit signed values"
+    if b.tensor is not None and "\0" in b.tensor:
+        yield f"the name {b.tensor!r} holds a zero byte"
     if b.tensor is None:
         if b.kind != "buffer":
             yield f'an {b.kind} names its tensor: onnx "name" f32[...] axis n'

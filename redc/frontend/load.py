@@ -40,13 +40,16 @@ def load_model(
     is raised to 7 by onnx's own converter.  Raises UserError.
     """
     if isinstance(source, onnx.ModelProto):
-        return expanded(_inlined(_raised(source)))
+        return expanded(_inlined(_raised(source), source.graph.name or "model"))
+    if not isinstance(source, str | Path):
+        what = f"a model is a path, a name or a ModelProto, not a {type(source).__name__}"
+        raise UserError(what, place="model")
     if not str(source):
         raise UserError("the model's name is empty", hint="give a file or the name of a model")
     path = Path(source)
     kind = _kind(path)
     if kind == "file":
-        return expanded(_inlined(_raised(_load_file(path))))
+        return expanded(_inlined(_raised(_load_file(path)), str(path)))
     if isinstance(source, str):
         if resolve is None and names is None and find_spec("models"):
             shelf = import_module("models")
@@ -71,7 +74,7 @@ def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
         return model  # the importer says that the operator set is too old
 
 
-def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+def _inlined(model: onnx.ModelProto, title: str) -> onnx.ModelProto:
     """`model` with the bodies of its own functions in place of their calls; itself if it has none, or
     if ONNX cannot: then the host runs them.  Raises UserError where that would be too many nodes."""
     if not model.functions:
@@ -80,7 +83,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     if count > MOST_NODES:
         raise UserError(
             f"its functions make {count} nodes of it, more than {MOST_NODES}",
-            place=model.graph.name or "model",
+            place=title,
             hint="functions that call one another twice over double at every step",
         )
     try:
@@ -136,6 +139,15 @@ def _kind(path: Path) -> Literal["file", "folder", "nothing"]:
         return "nothing"
 
 
+NO_MODELS = {
+    ".red": ("a program", "redc run or redc check takes it; redc diff takes it with its model, as --program"),
+    ".safetensors": ("a program's data file, or weights alone", "give the .onnx file"),
+    ".toml": ("a target", "give it as --target, after the model"),
+    ".npz": ("a file of arrays", "give it as --input or --calibrate, after the model"),
+}
+"""Files that people give in place of a model, by the end of their name: what they are, what to do."""
+
+
 def _load_file(path: Path) -> onnx.ModelProto:
     try:
         with path.open("rb") as file:
@@ -147,6 +159,9 @@ def _load_file(path: Path) -> onnx.ModelProto:
         raise UserError("it is larger than 2 GiB, the limit of the format", place=str(path), hint=hint)
     if not content:
         raise UserError("the file is empty", place=str(path))
+    if path.suffix.lower() in NO_MODELS:
+        what, hint = NO_MODELS[path.suffix.lower()]
+        raise UserError(f"it is {what}, not an ONNX file", place=str(path), hint=hint)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(content)

@@ -19,6 +19,8 @@ from redc.errors import UserError, did_you_mean, raise_all
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 OLDEST_OPSET = 7
+MOST_HINTS = 10
+"""Missing names that are compared with all others."""
 LONGEST_NAME = 1 << 14
 """Characters; what people write has hundreds."""
 
@@ -142,6 +144,12 @@ def _reject_damaged_names(graph: onnx.GraphProto, title: str) -> None:
         if isinstance(name, bytes):
             raise UserError(
                 f"the name {name!r} is not valid UTF-8",
+                place=title,
+                hint="the file is damaged: copy it again",
+            )
+        if isinstance(name, str) and "\0" in name:
+            raise UserError(
+                f"the name {name[:40]!r} holds a zero byte",
                 place=title,
                 hint="the file is damaged: copy it again",
             )
@@ -279,15 +287,14 @@ def _live(nodes: Iterable[Node], makers: Mapping[str, Node], outputs: list[str])
 
 
 def _missing(live: Iterable[Node], known: set[str], title: str) -> list[UserError]:
+    lost = [(node, name) for node in live for name in node.reads if name not in known]
     return [
         UserError(
             f"tensor {name!r} is read, but nothing makes it",
             place=f"{title}: {node.describe()}",
-            hint=did_you_mean(name, known),
+            hint=did_you_mean(name, known) if number < MOST_HINTS else None,
         )
-        for node in live
-        for name in node.reads
-        if name not in known
+        for number, (node, name) in enumerate(lost)
     ]
 
 

@@ -109,6 +109,15 @@ def check_options(options: Options) -> None:
             raise UserError(
                 f"unknown {flag.strip('-')} {value!r}", place=flag, hint="one of " + ", ".join(known)
             )
+    numbers: tuple[tuple[str, object], ...] = (
+        ("--fold", options.fold),
+        ("--weight-bits", options.weight_bits),
+        ("--input-bits", options.input_bits),
+        ("--vector-bits", options.vector_bits),
+    )
+    for flag, number in numbers:
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+            raise UserError(f"{number!r} is no whole number", place=flag, hint="an int, like 8")
     if options.fold < 1:
         raise UserError(f"cannot fold by {options.fold}", place="--fold", hint="1 or more")
     for flag, given, owner, why in (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import isa
-from isa.targets import FIELDS, FOLDER, digest_of, load_target_file
+from isa.targets import FIELDS, FOLDER, costs_of, digest_of, load_target_file
 
 RED = (FOLDER / "red-65nm.toml").read_text()
 
@@ -32,7 +32,7 @@ def test_red_and_isaac_come_with_redc() -> None:
     ("old", "new", "place", "message"),
     [
         ("adc = 8\n", "adc = 0\n", "16:1", "adc: expected a number from 1 to 64, found 0"),
-        ("adc = 8\n", "adc = true\n", "16:1", "adc: expected a number from 1 to 64, found True"),
+        ("adc = 8\n", "adc = true\n", "16:1", "adc: expected a number from 1 to 64, found true"),
         ("adc = 8\n", "adcs = 8\n", "16:1", "unknown key adcs"),
         ("adc = 8\n", "", "8:1", "missing in [machine]: adc"),
         ("adc = 8\n", "adc = \n", "16:7", "not TOML: Invalid value"),
@@ -67,7 +67,7 @@ ADC = '[component.adc]\nenergy = {{ value = {}, unit = "fJ", node = "65 nm", sou
         (HEIR + ADC.format("9" * 200), "5:12 component.adc.energy: value has too many digits"),
         (HEIR + ADC.format("9" * 5000), "1:1 not TOML: a number has too many digits"),
         (HEIR + ADC.format("1e-30"), "5:12 component.adc.energy: 1E-30 fJ is no whole number of aJ"),
-        (HEIR + ADC.format("true"), "5:12 component.adc.energy: value is a number, found True"),
+        (HEIR + ADC.format("true"), "5:12 component.adc.energy: value is a number, found true"),
         (HEIR + ADC.format("1979-05-27"), "5:12 component.adc.energy: value is a number, found 1979-05-27"),
         (HEIR + ADC.format("[1]"), "5:12 component.adc.energy: value is a number, found [1]"),
         (HEIR + ADC.format("1") + ADC.format("2")[16:], "6:66 not TOML: Cannot overwrite a value"),
@@ -119,6 +119,47 @@ def test_one_slip_is_one_error(old: str, new: str, told: str, tmp_path: Path) ->
     (found,) = caught.value.diagnostics
     before = text[: text.index(told)]
     assert (found.span.line, found.span.column) == (before.count("\n") + 1, len(before.split("\n")[-1]) + 1)
+
+
+def told(tmp_path: Path, text: str) -> str:
+    """All that is said about a file, which is one error."""
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(isa.ProgramError) as caught:
+        isa.load_target(str(path))
+    assert len(caught.value.diagnostics) == 1
+    return str(caught.value).replace(str(path), "mine.toml")
+
+
+def test_a_text_is_told_from_a_number_by_its_quotes(tmp_path: Path) -> None:
+    assert 'found "8"\n' in told(tmp_path, HEIR + '[machine]\nadc = "8"\n[source]\nadc = "x"\n')
+
+
+def test_a_table_that_is_misspelt_is_a_table(tmp_path: Path) -> None:
+    text = told(tmp_path, HEIR + "[devices]\n")
+    assert "unknown table devices" in text
+    assert "did you mean device?" in text
+
+
+def test_no_cost_is_negative_and_the_hint_says_so(tmp_path: Path) -> None:
+    assert "hint: no energy is below 0" in told(tmp_path, HEIR + ADC.format("-3"))
+
+
+def test_an_inherited_device_of_other_cells_is_told_at_the_cells(tmp_path: Path) -> None:
+    """isaac's device has a value for each of the four levels of its cells."""
+    head = HEIR.replace("red-65nm", "isaac")
+    text = told(tmp_path, head + '[machine]\ncell = 1\n[source]\ncell = "assumed"\n')
+    assert text.startswith("mine.toml:5:1: error: device.")
+    assert "\n  cell = 1\n" in text
+    assert "the device of 'isaac' is of cells of 2 bits: write here" in text
+
+
+def test_another_machine_is_told_with_one_hint() -> None:
+    with pytest.raises(isa.ProgramError) as caught:
+        costs_of(isa.load_target("red-65nm"), "isaac")
+    text = str(caught.value)
+    assert text.count("error:") > 3
+    assert text.count("hint: a target may change") == 1
 
 
 def test_bytes_that_are_no_text_have_a_place_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:

@@ -200,6 +200,9 @@ CASES = [
     Case("weight in a blank", 'data "w" place 0', 'data "w" place 0 blank [0, 0, 0]', "'w' holds a weight in blank [0, 0, 0]", ".xbar"),
     Case("weight wider than an array", "columns 16", "columns 3", "a weight of i4 needs 4 columns, an array of 't' has 3", ".xbar"),
     Case("beyond the last array", "arrays 9", "arrays 1", "@k lies on arrays 0 to 1, 't' has 1", ".xbar"),
+    Case("two layers of one name", "load v0, %f[1]", '.layer "l"\nload v0, %f[1]', "two layers are called 'l'", '«.layer "l"\nload v0'),
+    Case("a name with a zero byte", '.layer "l"', '.layer "l\\u0000"', "holds a zero byte", ".layer"),
+    Case("a tensor with a zero byte", 'onnx "x"', 'onnx "x\\u0000"', "holds a zero byte", ".input"),
     Case("array used twice", ".layer", '.xbar @m[2] 4 x 2 i4 in i8 data "w" place 1\n.layer', "array 1 is taken by @k", ".xbar"),
 ]  # fmt: skip
 

@@ -266,7 +266,7 @@ def test_a_chain_of_many_nodes_partitions_in_bounded_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a b", "q\"uo'te", "ünï→", "new\nline", "%x", "; c", "\u2028", "\r", "\0", "loop"]
+    "name", ["a b", "q\"uo'te", "ünï→", "new\nline", "%x", "; c", "\u2028", "\r", "\x01", "loop"]
 )
 def test_names_of_any_characters_go_through_the_text(name: str, tmp_path: Path) -> None:
     nodes = [

@@ -226,3 +226,16 @@ def test_functions_that_double_at_every_step_are_refused() -> None:
     doubling.functions.extend(function(f"f{i}", f"f{i - 1}", f"f{i - 1}") for i in range(1, 40))
     with within(2), pytest.raises(UserError, match=f"make {2**39} nodes"):
         redc.compile(doubling)
+
+
+def test_thousands_of_errors_are_told_in_bounded_time_and_space() -> None:
+    nodes = [helper.make_node("Add", [f"left{i}", f"right{i}"], [f"t{i}"]) for i in range(2000)]
+    with within(3), pytest.raises(UserError) as raised:
+        redc.compile(model(*nodes, helper.make_node("Sum", [f"t{i}" for i in range(2000)], ["y"])))
+    assert str(raised.value).endswith("and 3900 more errors")
+
+
+def test_a_name_with_a_zero_byte_is_refused() -> None:
+    """No .npz file could hold an array of that name."""
+    with pytest.raises(UserError, match="holds a zero byte"):
+        redc.compile(model(helper.make_node("Relu", ["x"], ["y"], "a\0b")))

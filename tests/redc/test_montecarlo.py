@@ -140,7 +140,9 @@ def test_run_takes_cells_from_the_target_and_the_machine_from_the_seed(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trials", "0"], "'0' is not a whole number from 1 up"),
+        (["--trials", "0"], "'0' is not a whole number from 1 to 1000000"),
+        (["--trials", "9" * 30], "is not a whole number from 1 to 1000000"),
+        (["--trials", "9" * 5000], "is not a whole number from 1 to 1000000"),
         (["--target", "prime"], "target 'prime' has no [device] table"),
         (["--plot", "out.gif"], "ends in neither .png nor .svg"),
         (["--program", "net.red", "--weight-bits", "4"], "an option of compiling, but there is a program"),
