@@ -86,16 +86,17 @@ def host_share(counters: list[Mapping[str, int]]) -> str:
 def _table(comparison: Comparison, rows: list[Row], room: Room) -> str:
     costs = [row.cost for row in rows if row.cost is not None]
     large = large_parts(costs)
+    small = sorted(large, key=lambda name: -sum(parts(cost).get(name, 0) for cost in costs))
     columns = [
         Column("mapping", "mapping"),
-        Column("rounds", "rounds", "exact"),
+        Column("rounds", "rounds", "exact", spare=3),
         Column("cycles", "cycles", "exact"),
         *(_right(key, key) for key in ("latency", "speed-up", "energy", "ratio")),
-        *(_right(name, heading(name), spare=2) for name in large),
-        *([_right("other", "other", spare=3)] if large else []),
-        _right("area", "area mm2"),
+        *(_right(name, heading(name), spare=9 + small.index(name)) for name in large),
+        *([_right("other", "other", spare=99)] if large else []),
+        _right("area", "area mm2", spare=1),
         Column("arrays", "arrays", "exact"),
-        _right("full", "full"),
+        _right("full", "full", spare=2),
     ]
     return table([_cells(comparison, row, large) for row in rows], columns, room)
 

@@ -142,7 +142,7 @@ class MonteCarlo:
     def table(self, room: Room = EVERYTHING) -> str:
         """For people: a row per layer and per output."""
         last = self.seed + self.trials - 1
-        which = "the machine" if self.trials == 1 else f"{self.trials} machines"
+        which = "1 machine" if self.trials == 1 else f"{self.trials} machines"
         seeds = f"seed {self.seed}" if self.trials == 1 else f"seeds {self.seed} to {last}"
         effects = [f"  {name:<13} {number.text}" for name, number in self.device.numbers.items()]
         shown = room.first([quantile(spread.against_float, 0.5) for spread in self.layers])
@@ -167,10 +167,13 @@ class MonteCarlo:
 
 
 SPREAD = (
-    Column("op", "op", spare=1),
+    Column("op", "op", spare=9),
     Column("exact", "exact", "right"),
     *(Column(f"float {name}", head, "right") for name, head in WORDS.items()),
-    *(Column(f"exact {name}", f"cells {head}", "right", spare=2) for name, head in WORDS.items()),
+    *(
+        Column(f"exact {name}", f"cells {head}", "right", 1 + n)
+        for n, (name, head) in enumerate(WORDS.items())
+    ),
 )
 
 

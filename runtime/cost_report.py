@@ -22,7 +22,8 @@ def heading(component: str) -> str:
 def energy_table(cost: Cost, layers: Sequence[int], room: Room = EVERYTHING) -> str:
     """One row for each of `layers` and a total; dynamic energy by component, leakage as one."""
     columns = [Column("name", "energy")]
-    columns += [Column(name, heading(name), "joules", spare=2) for name in COMPONENTS]
+    least = sorted(COMPONENTS, key=lambda name: -(cost.dynamic.get(name) or 0))  # the least goes first
+    columns += [Column(name, heading(name), "joules", spare=2 + least.index(name)) for name in COMPONENTS]
     columns += [Column("leakage", "leakage", "joules", spare=1), Column("energy", "total", "joules")]
     rows: list[dict[str, Cell]] = [
         _row(layer.name, layer.dynamic, layer.leakage, layer.energy)

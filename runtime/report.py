@@ -13,7 +13,7 @@ from runtime.room import EVERYTHING, Room
 Cell = str | int | float | None
 LONGEST = 28
 """Longer names are cut: a table that wraps is no table."""
-SHORT = 14
+SHORT = 20
 """Names are cut to so many characters before a column of numbers gives way."""
 
 

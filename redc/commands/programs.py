@@ -62,7 +62,9 @@ def _adc_text(target: Target, bits: Mapping[str, int]) -> str:
         lines[0] += f" (with an lsb of 1, here it is {target.lsb}: sums are rounded)"
     elif not short:
         lines[0] += ": adc is exact"
-    elif len(bits) > 1:
+    else:
+        lines[0] = f"ADC: {target.adc} bits; {fewest} would lose nothing: adc is not exact"
+    if target.lsb == 1 and len(bits) > 1:
         lines += [f"  @{name} needs {needed}" for name, needed in short.items()]
     return "\n".join(lines)
 
