@@ -51,10 +51,12 @@ def clipped_inputs(program: Program, arrays: Mapping[str, Array]) -> dict[str, f
     return {name: share for name, share in shares.items() if share is not None}
 
 
-def input_notes(program: Program, arrays: Mapping[str, Array]) -> tuple[str, ...]:
-    """A sentence for every input that the scales do not fit: too narrow for it, or far too wide."""
+def input_notes(
+    program: Program, arrays: Mapping[str, Array], shares: Mapping[str, float]
+) -> tuple[str, ...]:
+    """A sentence for every input that the scales do not fit: too narrow for it, or far too wide.
+    `shares` are its `clipped_inputs`."""
     notes = []
-    shares = clipped_inputs(program, arrays)
     for buffer in program.inputs:
         name, array = outer_name(buffer), arrays[buffer.name]
         if buffer.scale is None or name not in shares:

@@ -91,6 +91,7 @@ class Loaded:
         memory = self._memory
         arrays = check_inputs(self.program, inputs)
         memory.reset()
+        shares = clipped_inputs(self.program, arrays)
         for name, array in arrays.items():
             enter(self.program.buffers[name], array, memory.codes[name])
         # A requantisation may overflow float32 on its way to saturating: that is its meaning.
@@ -103,10 +104,10 @@ class Loaded:
             counters=execution.counters,
             total=total(list(execution.counters)),
             accumulators={name: a.copy() for name, a in memory.accumulators.items()},
-            notes=(*input_notes(self.program, arrays), *execution.notes),
+            notes=(*input_notes(self.program, arrays, shares), *execution.notes),
             host_seconds=execution.host_seconds,
             losses=execution.losses,
-            clipped=clipped_inputs(self.program, arrays),
+            clipped=shares,
         )
 
     def at_limits(self) -> list[float | None]:
