@@ -50,7 +50,7 @@ def test_diff_binds_what_crossbars_need_and_drops_it_from_the_inputs(model: onnx
     report = redc.diff(model, inputs=VALUES, weight_bits=16, input_bits=16)
     assert report.passed
     assert report.outputs[0].sqnr_db is None or report.outputs[0].sqnr_db > 80
-    assert "bound, no longer inputs: W, B" in report.notes
+    assert "bound, no longer inputs: W, B" in report.about
 
 
 def test_diff_of_a_program_that_was_bound_takes_the_same_values(model: onnx.ModelProto) -> None:
