@@ -16,9 +16,9 @@ from isa.geometry import geometry
 from isa.program import Array, Crossbar, Target
 from runtime.converted import Columns, ConvertedGroup
 from runtime.errors import InputError
-from runtime.noise import UNIT, Words, hashed, hashed_range, scale, scaled
+from runtime.noise import UNIT, Words, hashed, hashed_range, met, scale, scaled
 
-NORMAL, LOGNORMAL, STUCK, DRIFT, READ = 1, 2, 3, 4, 5
+NORMAL, LOGNORMAL, STUCK, DRIFT, MOMENT, PLACE = 1, 2, 3, 4, 5, 6
 """What a hash is for."""
 
 LARGEST = 1 << 62
@@ -96,7 +96,7 @@ class AnalogGroup(ConvertedGroup):
         self.number, self.sample = number, sample
         self.slices = geometry(crossbar, target).slices
         self._held: dict[int, tuple[Array, Array]] = {}
-        self.now = hashed(sample.seed, READ)
+        self.moment, self.place = hashed(sample.seed, MOMENT), hashed(sample.seed, PLACE)
 
     def cells_of(self, number: int, array: ArrayCells) -> tuple[Array, Array]:
         """What the cells of an array conduct: (as its `levels`; of the reference column, [rows])."""
@@ -123,21 +123,26 @@ class AnalogGroup(ConvertedGroup):
         self._held.clear()
 
     def begin(self, layer: int, number: int) -> None:
-        self.now = hashed(self.sample.seed, READ, layer, number)
+        self.moment = hashed(self.sample.seed, MOMENT, layer, number)
+
+    def places(self, array: int, polarity: int, slice_: int, columns: range | Array) -> Words:
+        """The hashes of where columns are."""
+        return hashed_range(hashed(array, polarity, slice_, start=self.place), columns)
 
     def noise(self, columns: Columns, plane: int, conversions: int) -> Array | int:
         sigma = self.sample.device.read_noise
         if not sigma:
             return 0
+        now = np.uint64(hashed(plane, start=self.moment))
         found = np.empty((conversions, self.slices, len(columns.chosen)), np.int64)
         for polarity, slice_ in np.ndindex(found.shape[:2]):
-            start = hashed(columns.number, plane, polarity, slice_, start=self.now)
-            found[polarity, slice_] = scaled(sigma, hashed_range(start, columns.chosen))
+            here = self.places(columns.number, polarity, slice_, columns.chosen)
+            found[polarity, slice_] = scaled(sigma, met(now, here))
         return found
 
     def reference_noise(self, columns: Columns, plane: int) -> int:
         sigma = self.sample.device.read_noise
         if not sigma:
             return 0
-        one = hashed(columns.number, plane, 0, self.slices, start=self.now)
-        return int(scaled(sigma, hashed_range(one, range(1)))[0])
+        now = np.uint64(hashed(plane, start=self.moment))
+        return int(scaled(sigma, met(now, self.places(columns.number, 0, self.slices, range(1))))[0])

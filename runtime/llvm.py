@@ -1,4 +1,4 @@
-"""A function in LLVM's terms, compiled for the CPU at hand when it is first needed.
+"""A function in LLVM's terms, compiled for a CPU, mostly the one at hand, when it is first needed.
 
 That takes a few hundredths of a second, so nothing is kept on disk.  What is written here are
 vectors, where a compiler that starts from loops over 16-bit numbers would have to find them.
@@ -7,15 +7,46 @@ vectors, where a compiler that starts from loops over 16-bit numbers would have 
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+I1, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))
+F32, F64 = ir.FloatType(), ir.DoubleType()
 POINTER, NUMBER = ctypes.c_void_p, ctypes.c_int64
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """What code is compiled for, in LLVM's names.
+
+    features  of the CPU, "+avx2,-avx512f,..."; empty: those that its name implies
+    """
+
+    triple: str
+    name: str
+    features: str = ""
+
+    @property
+    def wide(self) -> bool:
+        """Registers of 512 bits, and 32 of them."""
+        return "+avx512f" in self.features.split(",")
+
+
+@functools.cache
+def host() -> Cpu:
+    """The CPU at hand."""
+    return Cpu(llvm.get_process_triple(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+
+
+def _size(entry: Any) -> int:
+    """Bytes of a number."""
+    return {F32: 4, F64: 8}.get(entry) or entry.width // 8
 
 
 class Function:
@@ -35,30 +66,51 @@ class Function:
             if isinstance(argument.type, ir.PointerType):
                 argument.add_attribute("noalias")
         self.a = dict(zip(arguments, function.args, strict=True))
-        self.b = ir.IRBuilder(function.append_basic_block())
+        self.variables, self.start = (function.append_basic_block() for _ in range(2))
+        self.b = ir.IRBuilder(self.start)
 
-    def compiled(self, widen: bool = True) -> Callable[..., None]:
+    def compiled(self, cpu: Cpu | None = None, widen: bool = True) -> Callable[..., None]:
         """Its machine code, to be called with the arguments in order; it lets go of the GIL.
 
+        cpu    one whose code the CPU at hand can run; None: that at hand
         widen  look for loops to turn into vectors, which takes as long as all the rest
         """
-        self.b.ret_void()
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        module = llvm.parse_assembly(str(self.module))
-        target = llvm.Target.from_triple(llvm.get_process_triple())
-        machine = target.create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-        )
-        options = llvm.create_pipeline_tuning_options(speed_level=2 if widen else 1)
-        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = widen
-        passes = llvm.create_pass_builder(machine, options)
-        passes.getModulePassManager().run(module, passes)
+        module, machine = self._optimised(cpu or host(), widen)
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
         call = ctypes.CFUNCTYPE(None, *self.arguments.values())(engine.get_function_address("run"))
         call.keep = (machine, engine)  # type: ignore[attr-defined]  # the code lives in its engine
         return call
+
+    def assembly(self, cpu: Cpu, widen: bool = True) -> str:
+        """Its machine code to read, for any CPU that llvmlite knows."""
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        module, machine = self._optimised(cpu, widen)
+        found: str = machine.emit_assembly(module)
+        return found
+
+    def _optimised(self, cpu: Cpu, widen: bool) -> tuple[Any, Any]:
+        if not self.variables.is_terminated:
+            self.b.ret_void()
+            with self.b.goto_block(self.variables):
+                self.b.branch(self.start)
+        machine = llvm.Target.from_triple(cpu.triple).create_target_machine(
+            cpu=cpu.name, features=cpu.features, opt=3
+        )
+        module = llvm.parse_assembly(str(self.module))
+        options = llvm.create_pipeline_tuning_options(speed_level=2 if widen else 1)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = widen
+        passes = llvm.create_pass_builder(machine, options)
+        passes.getModulePassManager().run(module, passes)
+        return module, machine
+
+    def variable(self, type_: Any) -> Any:
+        """A place for a value, which becomes a register."""
+        with self.b.goto_block(self.variables):
+            return self.b.alloca(type_)
 
     def intrinsic(self, name: str, result: Any, argument: Any) -> Any:
         """One of LLVM's own functions."""
@@ -97,7 +149,7 @@ class Function:
 
     def vector(self, name: str, place: Any, type_: Any) -> Any:
         """Neighbouring entries of an array, wherever they lie."""
-        return self.b.load(self.pointer(name, place, type_), align=type_.element.width // 8)
+        return self.b.load(self.pointer(name, place, type_), align=_size(type_.element))
 
     @contextmanager
     def loop(self, start: Any, stop: Any) -> Iterator[Any]:

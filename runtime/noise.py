@@ -6,7 +6,6 @@ The same numbers come out whoever asks, in whatever order, on whatever CPU.
 from __future__ import annotations
 
 from math import isqrt
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from isa.program import Array
 
 Words = npt.NDArray[np.uint64]
+Halves = npt.NDArray[np.uint32]
 
 UNIT_BITS = 12
 UNIT = 1 << UNIT_BITS
@@ -23,17 +23,17 @@ GOLDEN = 0x9E3779B97F4A7C15
 MIX = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
 MASK = (1 << 64) - 1
 
+HALF_MIX = (16, 0x7FEB352D, 15, 0x846CA68B, 16)
+"""Of words of 32 bits: C. Wellons' lowbias32."""
+
+DITHER_BITS = 10
+DITHERS = (2, 12, 22)
+"""Where in a word they begin."""
+CENTRE = 63 * (1 << DITHER_BITS) + len(DITHERS) * ((1 << DITHER_BITS) - 1)
 SIGMA_BITS = 13
-QUANTILE = 4096.65665
-"""With this many units for a sigma, four draws from QUANTILES add up to a variance of 2^26."""
+"""63 coins and three dithers have a variance of 63 / 4 + 3 / 12 = 4^2 coins, less a 67 millionth."""
 
 OCTAVE_BITS = 20
-
-
-def quantiles() -> list[float]:
-    """The table before it is rounded."""
-    inverse = NormalDist().inv_cdf
-    return [QUANTILE * inverse((k + 0.5) / UNIT) for k in range(UNIT)]
 
 
 def _octave() -> list[int]:
@@ -49,7 +49,6 @@ def _octave() -> list[int]:
     return table
 
 
-QUANTILES: Array = np.array([round(q) for q in quantiles()], np.int32)
 OCTAVE: Array = np.array(_octave(), np.int64)
 
 
@@ -84,11 +83,33 @@ def mixed(z: Words) -> Words:
     return z
 
 
+def half_mixed(z: Halves) -> Halves:
+    """m(z), in place."""
+    for shift, factor in ((HALF_MIX[0], HALF_MIX[1]), (HALF_MIX[2], HALF_MIX[3])):
+        z ^= z >> np.uint32(shift)
+        z *= np.uint32(factor)
+    z ^= z >> np.uint32(HALF_MIX[4])
+    return z
+
+
+def met(moments: Words | np.uint64, places: Words) -> Words:
+    """The hashes of conversions at these moments in these places; the arguments broadcast."""
+    both = moments ^ places
+    low = half_mixed(both.astype(np.uint32))
+    high = half_mixed(low ^ (both >> np.uint64(32)).astype(np.uint32))
+    found: Words = low.astype(np.uint64) << np.uint64(32) | high
+    return found
+
+
 def normal(hashes: Words) -> Array:
     """Standard normal numbers, in units of 2^-13; int64."""
-    total = np.zeros(hashes.shape, np.int64)
-    for i in range(4):
-        total += QUANTILES.take((hashes >> np.uint64(UNIT_BITS * i)) & np.uint64(UNIT - 1))
+    total: Array = np.bitwise_count(hashes >> np.uint64(1)).astype(np.int64)
+    total <<= DITHER_BITS
+    word = half_mixed((hashes + (hashes >> np.uint64(32))).astype(np.uint32))
+    for start in DITHERS:
+        total += word >> np.uint32(start) & np.uint32((1 << DITHER_BITS) - 1)
+    total *= 2
+    total -= CENTRE
     return total
 
 

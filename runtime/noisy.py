@@ -1,7 +1,8 @@
-"""The kernel of fast `analog` conversions: hash, noise, round, saturate, merge.
+"""The kernel of fast `analog` conversions: product, hash, noise, round, saturate, merge.
 
 Lanes are iterations: neighbours in memory, alike in all but their sums and hashes.  All numbers
-are whole and below 2^53, so double precision holds them exactly.
+are whole, and all but results fit 32 bits.  Codes are counted from -BIAS on, so that rounding
+meets no negative number.
 """
 
 from __future__ import annotations
@@ -16,175 +17,218 @@ from llvmlite import ir
 
 from isa.program import Array
 from runtime.counters import Losses
-from runtime.llvm import I1, I32, I64, NUMBER, POINTER, Function
-from runtime.noise import MIX, QUANTILES, SIGMA_BITS, UNIT, UNIT_BITS, Words
+from runtime.llvm import F32, F64, I1, I32, I64, NUMBER, POINTER, Cpu, Function, host
+from runtime.noise import CENTRE, DITHER_BITS, DITHERS, HALF_MIX, SIGMA_BITS, UNIT, Words
+from runtime.sampled_tiles import TALL
+from runtime.whole_products import ARGUMENTS, shape, write_product
 
-LANES = 8
-F32, F64 = ir.FloatType(), ir.DoubleType()
-NUMBERS, DOUBLES = ir.VectorType(I64, LANES), ir.VectorType(F64, LANES)
-COLUMN_FIELDS = 4
-"""Of a column, int64: segment, word, factor, row of the results."""
+COLUMN_FIELDS = 3
+"""Of a column, int64: hash of its place, factor, row of the results."""
 PLANE_FIELDS = 3
-"""Of a plane, double: lowest and highest code, worth of a code in level steps."""
+"""Of a plane, int32: lowest and highest code, from -BIAS on; worth of a code in level steps."""
+REACH = 1 << 29
+"""Sums, noise included, stay below it."""
+SIGMA_REACH = ((1 << 32) - (1 << SIGMA_BITS)) // CENTRE
+"""Largest sigma: half of its product with `runtime.noise.normal` stays within 32 bits."""
 
 _ARGUMENTS = {
-    "sums": POINTER,  # float [columns, sum_row], of which [planes, stride] are used
-    "sum_row": NUMBER,
-    "starts": POINTER,  # int64 [segments, planes, stride]
+    **ARGUMENTS,
     "columns": POINTER,  # int64 [columns, COLUMN_FIELDS]
     "count": NUMBER,  # of columns
-    "planes": POINTER,  # double [planes, PLANE_FIELDS]
+    "tall": NUMBER,  # columns whose sums are formed before they are converted, a multiple of TALL
+    "moments": POINTER,  # int32 [2, planes, stride]: halves of hashes, the lower ones first
+    "planes": POINTER,  # int32 [planes, PLANE_FIELDS]
     "plane_count": NUMBER,
-    "numbers": POINTER,  # double [3]: sigma, units in one code, its reciprocal
-    "table": POINTER,  # int32: quantiles
-    "stride": NUMBER,  # iterations of a plane, a multiple of LANES
+    "sigma": NUMBER,
+    "start": NUMBER,  # what the codes of a column, counted from 0, are worth less than from -BIAS
+    "stride": NUMBER,  # iterations of a plane, a multiple of the lanes
     "valid": NUMBER,  # iterations that are real
     "results": POINTER,  # double [rows, result_row], added to
     "result_row": NUMBER,
     "losses": POINTER,  # int64 [2]: saturated, rounded; added to
 }
-_ENTRIES = {"sums": F32, "planes": F64, "numbers": F64, "table": I32, "results": F64}
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """What a kernel is compiled for.
 
-    noise   there is read noise
-    exact   the reciprocal of the units in a code is exact: they are a power of two
+    pairs  cells and lines are pairs of 16 bits, sums int32; else all are float32
+    noise  there is read noise
+    step   units in a code
     """
 
+    pairs: bool
     noise: bool
-    exact: bool
+    step: int
+
+    @property
+    def bias(self) -> int:
+        """Codes: an even number, that of a sum of REACH or a little less."""
+        return REACH // self.step // 2 * 2
 
 
-def columns_of(segments: Array, words: Words, factors: Array, rows: Array) -> Array:
+def columns_of(places: Words, factors: Array, rows: Array) -> Array:
     """The table of columns that the kernel reads; each argument is [columns]."""
-    return np.stack([segments, words.view(np.int64), factors, rows], axis=1)
+    return np.stack([places.view(np.int64), factors, rows], axis=1)
 
 
 def convert_noisy(
-    sums: Array,
-    starts: Words,
+    cells: Array,
+    driven: Array,
+    moments: Words,
     columns: Array,
     planes: Sequence[tuple[int, int, int]],
     lsb: int,
     sigma: int,
-    count: int,
+    tall: int,
     results: Array,
 ) -> Losses:
-    """Add what conversions come to, in level steps, to `results`: float64 [rows, at least stride].
+    """Add what conversions come to, in level steps, to `results`: float64 [rows, iterations].
 
-    sums     float32 [columns, at least planes * stride]
-    starts   [segments, planes, stride]: hashes to which a column's word is added
+    cells    [columns or more, a multiple of TALL, lines]: int16 or float32
+    driven   see `packed`: the columns are those of [planes, stride]
+    moments  [planes, iterations]
     columns  int64 [columns, COLUMN_FIELDS], see `columns_of`
     planes   (lowest code, highest code, weight)
-    count    iterations that are real, of the stride
+    tall     columns whose sums are formed before they are converted, a multiple of TALL
+
+    Sums and noise must stay below REACH, what the planes of a column come to below 2^31.
     """
-    step = lsb * UNIT
-    worth = np.array([(low, high, lsb * weight) for low, high, weight in planes], np.float64)
-    numbers, losses = np.array([sigma, step, 1 / step], np.float64), np.zeros(2, np.int64)
-    kernel(Form(sigma > 0, step & step - 1 == 0))(
-        sums.ctypes.data, sums.strides[0] // 4, starts.ctypes.data, columns.ctypes.data, len(columns),
-        worth.ctypes.data, len(worth), numbers.ctypes.data, QUANTILES.ctypes.data, starts.shape[2], count,
-        results.ctypes.data, results.strides[0] // 8, losses.ctypes.data,
+    cpu, form = host(), Form(cells.dtype == np.int16, sigma > 0, lsb * UNIT)
+    lanes, count = shape(cpu)[0], moments.shape[1]
+    stride = -(-count // lanes) * lanes
+    halves = np.zeros((2, len(planes), stride), np.uint32)
+    halves[0, :, :count], halves[1, :, :count] = moments, moments >> np.uint64(32)
+    sums = np.empty((min(tall, len(cells)), driven.shape[0] * driven.shape[2]), np.int32)
+    last = 2 * form.bias
+    ends = [(max(0, low + form.bias), min(last, high + form.bias)) for low, high, _ in planes]
+    worth = np.array([(*end, lsb * plane[2]) for end, plane in zip(ends, planes, strict=True)], np.int32)
+    start, losses = -form.bias * int(worth[:, 2].sum()), np.zeros(2, np.int64)
+    kernel(form, cpu)(
+        cells.ctypes.data, driven.shape[1], driven.ctypes.data, len(driven), sums.ctypes.data,
+        columns.ctypes.data, len(columns), tall, halves.ctypes.data, worth.ctypes.data, len(worth),
+        sigma, start, stride, count, results.ctypes.data, results.strides[0] // 8, losses.ctypes.data,
     )  # fmt: skip
     return Losses(*losses.tolist())
 
 
 @functools.cache
-def kernel(form: Form) -> Callable[..., None]:
+def kernel(form: Form, cpu: Cpu) -> Callable[..., None]:
     """The machine code, to be called with the arguments of `_ARGUMENTS`; it lets go of the GIL."""
-    return _Noisy(form).compiled()
+    return written(form, cpu).compiled(cpu)
+
+
+def written(form: Form, cpu: Cpu) -> Function:
+    """A kernel in LLVM's terms, with as many lanes as the CPU has."""
+    return _Noisy(form, shape(cpu))
 
 
 class _Noisy(Function):
-    def __init__(self, form: Form) -> None:
-        super().__init__(_ARGUMENTS, _ENTRIES)
-        self.form, b, a = form, self.b, self.a
-        self.rint = self.intrinsic(f"llvm.rint.v{LANES}f64", DOUBLES, DOUBLES)
-        self.floor = self.intrinsic(f"llvm.floor.v{LANES}f64", DOUBLES, DOUBLES)
-        self.sigma = self.splat(self.at("numbers", self.number(0)), DOUBLES)
-        self.step = self.splat(self.at("numbers", self.number(1)), DOUBLES)
-        self.inverse = self.splat(self.at("numbers", self.number(2)), DOUBLES)
-        self.lost = [b.alloca(NUMBERS) for _ in range(2)]
-        total = b.alloca(DOUBLES)
-        for lost in self.lost:
-            b.store(self.splat(0, NUMBERS), lost)
-        lanes = ir.Constant(NUMBERS, list(range(LANES)))
-        vectors = b.sdiv(a["stride"], self.number(LANES))
-        with self.loop(0, a["count"]) as column:
-            segment, word, factor, row = (
-                self.at("columns", self.index((column, COLUMN_FIELDS), field))
-                for field in range(COLUMN_FIELDS)
-            )
-            words = self.splat(word, NUMBERS)
-            with self.loop(0, vectors) as vector:
-                first = b.mul(vector, self.number(LANES))
-                real = b.icmp_signed(
-                    "<", b.add(self.splat(first, NUMBERS), lanes), self.splat(a["valid"], NUMBERS)
-                )
-                b.store(ir.Constant(DOUBLES, [0.0] * LANES), total)
-                with self.loop(0, a["plane_count"]) as plane:
-                    here = self.index((column, a["sum_row"]), (plane, a["stride"]), first)
-                    there = self.index((b.add(b.mul(segment, a["plane_count"]), plane), a["stride"]), first)
-                    sums = b.fpext(self.many("sums", here, F32, 4), DOUBLES)
-                    if form.noise:
-                        sums = b.fadd(sums, self.noise(b.add(self.many("starts", there, I64, 8), words)))
-                    self.convert(sums, plane, real, total)
-                place = self.index((row, a["result_row"]), first)
-                before = self.many("results", place, F64, 8)
-                worth = self.splat(b.sitofp(factor, F64), DOUBLES)
-                after = b.fadd(before, b.fmul(worth, b.load(total)))
-                b.store(after, self.pointer("results", place, DOUBLES), align=8)
-        for number, lost in enumerate(self.lost):
-            place = b.gep(a["losses"], [self.number(number)])
-            sums = b.load(lost)
-            for lane in range(LANES):
-                b.store(b.add(b.load(place), b.extract_element(sums, ir.Constant(I32, lane))), place)
+    def __init__(self, form: Form, shape: tuple[int, int]) -> None:
+        kind = I32 if form.pairs else F32
+        entries = dict.fromkeys(("cells", "driven", "sums"), kind)
+        super().__init__(_ARGUMENTS, entries | {"moments": I32, "planes": I32, "results": F64})
+        self.form, self.lanes, b, a = form, shape[0], self.b, self.a
+        self.words, self.doubles = (ir.VectorType(type_, self.lanes) for type_ in (I32, F64))
+        self.sums = ir.VectorType(kind, self.lanes)
+        name = f"v{self.lanes}i32"
+        self.ones = self.intrinsic(f"llvm.ctpop.{name}", self.words, self.words)
+        self.add_up = self.intrinsic(f"llvm.vector.reduce.add.{name}", I32, self.words)
+        self.lost = [self.variable(self.words) for _ in range(2)]
+        self.total = self.variable(self.words)
+        self.sigma = self.splat(b.trunc(a["sigma"], I32), self.words)
+        # floor((sigma (2 N - CENTRE) + 2^12) / 2^13), halved above and below: what halving the constant
+        # loses, floor would lose.
+        middle = b.sub(self.number(1 << SIGMA_BITS - 1), b.mul(a["sigma"], self.number(CENTRE)))
+        self.middle = self.splat(b.trunc(b.ashr(middle, self.number(1)), I32), self.words)
+        chunks = b.sdiv(b.add(a["count"], b.sub(a["tall"], self.number(1))), a["tall"])
+        with self.loop(0, chunks) as chunk:
+            first = b.mul(chunk, a["tall"])
+            left = b.sub(a["count"], first)
+            count = b.select(b.icmp_signed("<", left, a["tall"]), left, a["tall"])
+            groups = b.sdiv(b.add(count, self.number(TALL - 1)), self.number(TALL))
+            write_product(self, shape, kind, first, groups)
+            for lost in self.lost:
+                b.store(self.splat(0, self.words), lost)
+            with self.loop(0, count) as row:
+                self.column(row, b.add(first, row), shape[0] * shape[1])
+            for number, lost in enumerate(self.lost):
+                place = b.gep(a["losses"], [self.number(number)])
+                b.store(b.add(b.load(place), b.zext(b.call(self.add_up, [b.load(lost)]), I64)), place)
 
-    def many(self, name: str, place: Any, entry: Any, size: int) -> Any:
-        """LANES neighbouring entries of `size` bytes."""
-        return self.b.load(self.pointer(name, place, ir.VectorType(entry, LANES)), align=size)
+    def column(self, sums: Any, column: Any, width: int) -> None:
+        """All planes and iterations of one column; `sums` is the row of its sums."""
+        b, a = self.b, self.a
+        place, factor, row = (
+            self.at("columns", self.index((column, COLUMN_FIELDS), field)) for field in range(COLUMN_FIELDS)
+        )
+        halves = [b.trunc(place, I32), b.trunc(b.lshr(place, self.number(32)), I32)]
+        places = [self.splat(half, self.words) for half in halves]
+        sums = self.index((sums, b.mul(a["blocks"], self.number(width))))
+        lanes = ir.Constant(ir.VectorType(I64, self.lanes), list(range(self.lanes)))
+        with self.loop(0, b.sdiv(a["stride"], self.number(self.lanes))) as vector:
+            first = b.mul(vector, self.number(self.lanes))
+            last = self.splat(b.sub(a["valid"], first), lanes.type)
+            real = b.icmp_signed("<", lanes, last)
+            b.store(self.splat(b.trunc(a["start"], I32), self.words), self.total)
+            with self.loop(0, a["plane_count"]) as plane:
+                here = self.index((plane, a["stride"]), first)
+                found = self.vector("sums", b.add(sums, here), self.sums)
+                if not self.form.pairs:
+                    found = b.fptosi(found, self.words)
+                if self.form.noise:
+                    there = self.index(here, (a["plane_count"], a["stride"]))
+                    moments = [self.vector("moments", where, self.words) for where in (here, there)]
+                    found = b.add(found, self.noise(*map(b.xor, moments, places)))
+                self.convert(found, plane, real)
+            place = self.index((row, a["result_row"]), first)
+            before = self.vector("results", place, self.doubles)
+            worth = self.splat(b.sitofp(factor, F64), self.doubles)
+            after = b.fadd(before, b.fmul(worth, b.sitofp(b.load(self.total), self.doubles)))
+            b.store(after, self.pointer("results", place, self.doubles), align=8)
 
-    def noise(self, z: Any) -> Any:
-        """mix(z), four quantiles, times sigma, rounded half up."""
+    def mixed(self, z: Any) -> Any:
+        """runtime.noise.half_mixed"""
         b = self.b
-        for shift, factor in ((MIX[0], MIX[1]), (MIX[2], MIX[3])):
-            z = b.mul(b.xor(z, b.lshr(z, self.splat(shift, NUMBERS))), self.splat(factor, NUMBERS))
-        z = b.xor(z, b.lshr(z, self.splat(MIX[4], NUMBERS)))
-        total: Any = None
-        for i in range(4):
-            entry = b.lshr(z, self.splat(UNIT_BITS * i, NUMBERS)) if i else z
-            value = self.quantiles(b.and_(entry, self.splat(UNIT - 1, NUMBERS)))
-            total = value if total is None else b.add(total, value)
-        product = b.fmul(b.sitofp(total, DOUBLES), self.sigma)
-        half = ir.Constant(DOUBLES, [float(1 << SIGMA_BITS - 1)] * LANES)
-        unit = ir.Constant(DOUBLES, [2.0**-SIGMA_BITS] * LANES)
-        return b.call(self.floor, [b.fmul(b.fadd(product, half), unit)])
+        for shift, factor in ((HALF_MIX[0], HALF_MIX[1]), (HALF_MIX[2], HALF_MIX[3])):
+            z = b.mul(b.xor(z, b.lshr(z, self.splat(shift, self.words))), self.splat(factor, self.words))
+        return b.xor(z, b.lshr(z, self.splat(HALF_MIX[4], self.words)))
 
-    def quantiles(self, places: Any) -> Any:
-        """Entries of the table, one per lane."""
-        b, found = self.b, ir.Constant(ir.VectorType(I32, LANES), ir.Undefined)
-        for lane in range(LANES):
-            index = ir.Constant(I32, lane)
-            found = b.insert_element(found, self.at("table", b.extract_element(places, index)), index)
-        return found
+    def noise(self, low: Any, high: Any) -> Any:
+        """runtime.noise.met, normal and scaled."""
+        b = self.b
+        upper = self.mixed(low)
+        lower = self.mixed(b.xor(upper, high))
+        total = b.add(
+            b.call(self.ones, [upper]), b.call(self.ones, [b.lshr(lower, self.splat(1, self.words))])
+        )
+        total = b.shl(total, self.splat(DITHER_BITS, self.words))
+        word = self.mixed(b.add(lower, upper))
+        for start in DITHERS:
+            dither = b.lshr(word, self.splat(start, self.words))
+            total = b.add(total, b.and_(dither, self.splat((1 << DITHER_BITS) - 1, self.words)))
+        product = b.add(b.mul(total, self.sigma), self.middle)
+        return b.ashr(product, self.splat(SIGMA_BITS - 1, self.words))
 
-    def convert(self, sums: Any, plane: Any, real: Any, total: Any) -> None:
+    def convert(self, sums: Any, plane: Any, real: Any) -> None:
         """Round to codes, count what is lost, add the codes' worth to `total`."""
-        b = self.b
+        b, step = self.b, self.form.step
         low, high, worth = (
-            self.splat(self.at("planes", self.index((plane, PLANE_FIELDS), field)), DOUBLES)
+            self.splat(self.at("planes", self.index((plane, PLANE_FIELDS), field)), self.words)
             for field in range(PLANE_FIELDS)
         )
-        quotient = b.fmul(sums, self.inverse) if self.form.exact else b.fdiv(sums, self.step)
-        codes = b.call(self.rint, [quotient])
-        below, above = b.fcmp_ordered("<", codes, low), b.fcmp_ordered(">", codes, high)
-        outside = b.or_(below, above)
-        off = b.fcmp_ordered("!=", b.fmul(codes, self.step), sums)
-        rounded = b.and_(off, b.xor(outside, ir.Constant(ir.VectorType(I1, LANES), [1] * LANES)))
+        sums = b.add(sums, self.splat(self.form.bias * step, self.words))
+        codes = b.udiv(sums, self.splat(step, self.words))
+        left = b.sub(sums, b.mul(codes, self.splat(step, self.words)))
+        odd = b.and_(codes, self.splat(1, self.words))  # half to even
+        up = b.icmp_unsigned(">", b.add(left, odd), self.splat(step // 2, self.words))
+        codes = b.add(codes, b.zext(up, self.words))
+        kept = b.select(b.icmp_signed("<", codes, low), low, codes)
+        kept = b.select(b.icmp_signed(">", kept, high), high, kept)
+        outside = b.icmp_signed("!=", kept, codes)
+        inside = b.xor(outside, ir.Constant(ir.VectorType(I1, self.lanes), [1] * self.lanes))
+        rounded = b.and_(b.icmp_signed("!=", left, self.splat(0, self.words)), inside)
         for lost, which in zip(self.lost, (outside, rounded), strict=True):
-            b.store(b.add(b.load(lost), b.zext(b.and_(which, real), NUMBERS)), lost)
-        codes = b.select(below, low, b.select(above, high, codes))
-        b.store(b.fadd(b.load(total), b.fmul(codes, worth)), total)
+            b.store(b.add(b.load(lost), b.zext(b.and_(which, real), self.words)), lost)
+        b.store(b.add(b.load(self.total), b.mul(kept, worth)), self.total)

@@ -12,6 +12,7 @@ from isa.cells import code_range
 from isa.program import Array
 from runtime.counters import Losses
 from runtime.lines import Lines
+from runtime.llvm import host
 from runtime.lossy import Conversions, Reference, Strip
 from runtime.packing import LINES, packing
 from runtime.popcount import FIELDS, LANES, Form, kernel
@@ -54,7 +55,7 @@ class PackedConverter:
         self.starts = np.array(lines.starts) // word
         edges = np.array([*lines.starts, lines.width], np.int64) // LINES
         self.tiles = np.stack([edges[:-1], edges[1:]], axis=1)
-        self.pack = packing(8 * lines.crossbar.input_type.dtype.itemsize, self.input_bits)
+        self.pack = packing(8 * lines.crossbar.input_type.dtype.itemsize, self.input_bits, host())
         self.cost = lines.width * (self.input_bits // 8 + 2) + 16 * len(self.tiles) * self.input_bits
         self.arrays = np.zeros(len(self.tiles), np.int64)
         for reference in todo.references:
@@ -94,7 +95,9 @@ class PackedConverter:
         table = np.concatenate(tables)
         work = int((table[:, 1] * max(1, form.bits)).sum()) * self.input_bits
         out = RESULTS[form.out]
-        return Blocks(kernel(form), table, np.concatenate(cells), np.concatenate(factors).astype(out), work)
+        return Blocks(
+            kernel(form, host()), table, np.concatenate(cells), np.concatenate(factors).astype(out), work
+        )
 
     def _tables(self) -> tuple[Array, Array]:
         """Of the planes and of the digits' bits, as the kernel wants them."""

@@ -7,16 +7,21 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from runtime.llvm import I32, I64, NUMBER, POINTER, Function
+from runtime.llvm import I32, I64, NUMBER, POINTER, Cpu, Function
 
 LINES = 64
 """Lines of a word; tiles are padded to a multiple."""
 
 
 @functools.cache
-def packing(entry: int, bits: int) -> Callable[..., None]:
+def packing(entry: int, bits: int, cpu: Cpu) -> Callable[..., None]:
     """The machine code for lines of `entry` bits, of which the lowest `bits` are packed."""
-    return _Packing(entry, bits).compiled()
+    return written(entry, bits).compiled(cpu)
+
+
+def written(entry: int, bits: int) -> Function:
+    """The same in LLVM's terms."""
+    return _Packing(entry, bits)
 
 
 _ARGUMENTS = {
@@ -41,7 +46,7 @@ class _Packing(Function):
         super().__init__(_ARGUMENTS, {"lines": line, "ones": I32})
         b, many = self.b, ir.VectorType(line, LINES)
         count = self.intrinsic("llvm.ctpop.i64", I64, I64)
-        totals = [b.alloca(I64) for _ in range(bits)]
+        totals = [self.variable(I64) for _ in range(bits)]
         with self.loop(self.a["start"], self.a["stop"]) as i, self.loop(0, self.a["tile_count"]) as tile:
             for total in totals:
                 b.store(self.number(0), total)

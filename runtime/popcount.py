@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from runtime.llvm import I32, I64, NUMBER, POINTER, Function
+from runtime.llvm import I32, I64, NUMBER, POINTER, Cpu, Function
 
 LANES = 32
 """Columns of a block."""
@@ -47,9 +47,14 @@ class Form:
 
 
 @functools.cache
-def kernel(form: Form) -> Callable[..., None]:
+def kernel(form: Form, cpu: Cpu) -> Callable[..., None]:
     """The machine code, to be called with the arguments of `_ARGUMENTS`; it lets go of the GIL."""
-    return _Converting(form).compiled()
+    return written(form).compiled(cpu)
+
+
+def written(form: Form) -> Function:
+    """A kernel in LLVM's terms."""
+    return _Converting(form)
 
 
 _ARGUMENTS = {
@@ -90,9 +95,9 @@ class _Converting(Function):
         lanes = f"v{LANES}i{form.word}"
         self.ones = self.intrinsic(f"llvm.ctpop.{lanes}", self.lane, self.lane)
         self.add_up = self.intrinsic(f"llvm.vector.reduce.add.v{LANES}i64", I64, ir.VectorType(I64, LANES))
-        self.partial = [self.b.alloca(self.lane) for _ in range(form.bits)]
-        self.sum, self.saturated, self.lossy = (self.b.alloca(self.lane) for _ in range(3))
-        self.total, self.worked = self.b.alloca(self.wide), self.b.alloca(ir.IntType(1))
+        self.partial = [self.variable(self.lane) for _ in range(form.bits)]
+        self.sum, self.saturated, self.lossy = (self.variable(self.lane) for _ in range(3))
+        self.total, self.worked = self.variable(self.wide), self.variable(ir.IntType(1))
         with self.loop(0, self.a["count"]) as block:
             self.block([self.at("blocks", self.index((block, FIELDS), k)) for k in range(FIELDS)])
 

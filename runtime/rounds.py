@@ -24,6 +24,8 @@ from runtime.symbols import Fire, Formulas, Linear, sums_in
 
 CHUNK_BYTES = 16 << 20
 """Working memory of one conversion: iterations are taken so many at a time."""
+VECTORS = 64
+"""Iterations of which kernels leave no lane idle."""
 KEPT_BYTES = 256 << 20
 """Differences of one fire that are kept; past that only the last chunk is, and sums that walk
 through the iterations one after another make each pay for itself."""
@@ -100,7 +102,7 @@ class Rounds:
         if self.converter is not None:
             bytes_ = (self.columns + self.converter.padding) * self.converter.dtype.itemsize
             self.keep = self.count * bytes_ <= KEPT_BYTES
-            self.size = max(1, CHUNK_BYTES // (bytes_ + self.converter.cost))
+            self.size = _rounded(max(1, CHUNK_BYTES // (bytes_ + self.converter.cost)))
             self.chunks: dict[int, Array] = {}
             self.counted: set[int] = set()
             self.losses = Losses()
@@ -151,6 +153,11 @@ class Rounds:
         self.chunks.clear()
         self.counted.clear()
         return losses
+
+
+def _rounded(size: int) -> int:
+    """Down to full vectors of all cores, if there are some."""
+    return size // VECTORS * VECTORS or size
 
 
 class Differences:

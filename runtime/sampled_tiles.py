@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from isa.cells import code_offset
 from isa.program import Array
 from runtime.analog import AnalogGroup
 from runtime.converted import Columns
 from runtime.crossbar import exact_type
-from runtime.noise import Words, added, mixed
+from runtime.noise import Words
 
 TALL = 4
 """Columns that a kernel multiplies at a time."""
+
+NARROW = (1 << 15) - 1
+"""What 16 bits hold, of either sign."""
+
+Shared = tuple[Array, Array, Array, Array]
+"""References, seats, factors, edges: what a reference's level step is worth in a product, by
+ascending seat; one seat's go from edge to edge."""
 
 Member = tuple[Columns, Array]
 """Columns of an array, and the columns of the products that they add to."""
@@ -25,19 +34,19 @@ Member = tuple[Columns, Array]
 class Strip:
     """Columns that are converted with one lsb.
 
-    cells     [columns, lines]: what a line adds to the sum, in 1/4096 level steps; rows of zeros follow
-              up to a multiple of TALL
-    parts     int64 [segments, 3]: array, polarity and slice of neighbouring columns
-    segments  int64 [columns]: in `parts`, ascending
-    words     uint64 [columns]: what the column's word adds to the hash
-    factors   int64 [columns]: what a level step is worth in the result
-    rows      int64 [columns]: the result it adds to
+    cells    [columns, lines]: what a line adds to the sum, in 1/4096 level steps; int16 where they fit,
+             else of `kind`; zeros follow, rows up to a multiple of TALL, of int16 an even number of lines
+    kind     the type in which products with the lines are exact
+    most     no sum exceeds it in magnitude
+    places   uint64 [columns]: the hash of where a column is
+    factors  int64 [columns]: what a level step is worth in the result
+    rows     int64 [columns]: the result it adds to
     """
 
     cells: Array
-    parts: Array
-    segments: Array
-    words: Words
+    kind: np.dtype[Any]
+    most: int
+    places: Words
     factors: Array
     rows: Array
     lsb: int
@@ -49,7 +58,7 @@ class Tile:
 
     strip       columns that hold weights; their results are products, by seat
     references  the reference columns, one for each array; None in differential encoding
-    shared      (references, seats, factors): what a reference's level step is worth in a product
+    shared      of `references`
     weights     [seats, lines]: the ideal products, which the results are to differ from; rows as `cells`
     seats       of `weights`
     """
@@ -57,7 +66,7 @@ class Tile:
     number: int
     strip: Strip
     references: Strip | None
-    shared: tuple[Array, Array, Array]
+    shared: Shared
     weights: Array
     seats: Array
 
@@ -67,43 +76,42 @@ def tile_of(number: int, group: AnalogGroup, members: Sequence[Member]) -> Tile:
     target, lines = group.target, members[0][0].sums.shape[2]
     top, offset = (1 << target.cell) - 1, code_offset(group.crossbar.weight_type)
     worth = 1 << target.cell * np.arange(group.slices, dtype=np.int64)[:, None]
-    parts, words, factors, rows, counts = [], [], [], [], []
+    places, factors, rows = [], [], []
     shared, weights = [], []
     for columns, where in members:
-        polarities = len(columns.sums)
-        parts += [(columns.number, *part) for part in np.ndindex(polarities, group.slices)]
-        counts += [len(where)] * (polarities * group.slices)
-        words.append(np.tile(added(columns.chosen), polarities * group.slices))
+        shape = len(columns.sums), group.slices
+        places += [group.places(columns.number, q, k, columns.chosen) for q, k in np.ndindex(shape)]
         positive = np.where(columns.flipped, -worth, worth)
-        factors.append(np.stack([positive, -positive][:polarities]).ravel())
-        rows.append(np.tile(where, polarities * group.slices))
+        factors.append(np.stack([positive, -positive][: shape[0]]).ravel())
+        rows.append(np.tile(where, shape[0] * shape[1]))
         shared.append(top * (columns.flipped * worth).sum(axis=0) - offset)
         weights.append(_weights(columns, top, offset, worth))
-    strip = Strip(
-        _joined([c.sums.swapaxes(2, 3).reshape(-1, lines) for c, _ in members]),
-        np.array(parts, np.int64),
-        np.repeat(np.arange(len(parts)), counts),
-        np.concatenate(words),
+    digit = max(max(plane.high, -plane.low) for plane in group.steps)
+    strip = _strip(
+        [c.sums.swapaxes(2, 3).reshape(-1, lines) for c, _ in members],
+        digit,
+        np.concatenate(places),
         np.concatenate(factors),
         np.concatenate(rows),
         target.lsb,
     )
     seats = np.concatenate([where for _, where in members])
-    ideal, places = _by_seat(np.concatenate(weights), seats)
+    ideal, named = _by_seat(np.concatenate(weights), seats)
     kind = group.crossbar.input_type
     most = int(np.abs(ideal).sum(axis=1).max(initial=0)) * max(kind.high, -kind.low)
     numbers = np.repeat(np.arange(len(members)), [len(where) for _, where in members])
-    references, factors_of = None, np.zeros(0, np.int64)
+    references, order = None, np.argsort(seats, kind="stable")
+    edges, factors_of = np.flatnonzero(np.diff(seats[order], prepend=-1)), np.zeros(len(seats), np.int64)
     if target.encoding != "differential":
-        references = _references(group, [columns for columns, _ in members])
+        references = _references(group, [columns for columns, _ in members], digit)
         factors_of = np.concatenate(shared)
     return Tile(
         number,
         strip,
         references,
-        (numbers, seats, factors_of),
-        _joined([ideal.astype(exact_type(most))]),
-        places,
+        (numbers[order], seats[order], factors_of[order], edges),
+        _padded([ideal], exact_type(most)),
+        named,
     )
 
 
@@ -125,42 +133,31 @@ def _by_seat(weights: Array, seats: Array) -> tuple[Array, Array]:
     return found, unique
 
 
-def _references(group: AnalogGroup, columns: Sequence[Columns]) -> Strip:
-    cells = np.stack([one.reference for one in columns])
-    digit = max(max(plane.high, -plane.low) for plane in group.steps)
-    most = int(cells.sum(axis=1).max(initial=0)) * digit
+def _references(group: AnalogGroup, columns: Sequence[Columns], digit: int) -> Strip:
     count = len(columns)
-    return Strip(
-        _joined([cells.astype(exact_type(most))]),
-        np.array([(one.number, 0, group.slices) for one in columns], np.int64),
-        np.arange(count),
-        np.repeat(added(range(1)), count),
+    return _strip(
+        [np.stack([one.reference for one in columns])],
+        digit,
+        np.concatenate([group.places(one.number, 0, group.slices, range(1)) for one in columns]),
         np.ones(count, np.int64),
         np.arange(count),
         1,
     )
 
 
-def _joined(cells: Sequence[Array]) -> Array:
-    """In the narrowest type that is exact for all; zeros to a multiple of TALL."""
-    types = [np.dtype(kind) for kind in (np.int64, np.float64, np.float32)]
-    kind = next(kind for kind in types if any(each.dtype == kind for each in cells))
-    count = sum(map(len, cells))
-    found = np.zeros((-(-count // TALL) * TALL, cells[0].shape[1]), kind)
-    np.concatenate(cells, out=found[:count], casting="unsafe")
+def _strip(cells: Sequence[Array], digit: int, places: Words, factors: Array, rows: Array, lsb: int) -> Strip:
+    """`cells` are [columns, lines] one below the other, `digit` the largest of a plane in magnitude."""
+    most = digit * max(int(np.abs(part).sum(axis=1, dtype=np.float64).max(initial=0)) for part in cells)
+    kind = np.dtype(exact_type(most))
+    ends = [end for part in cells for end in (part.min(initial=0), part.max(initial=0), digit)]
+    narrow = max(-min(ends), *ends) <= NARROW and most < 1 << 31
+    return Strip(_padded(cells, np.int16 if narrow else kind), kind, most, places, factors, rows, lsb)
+
+
+def _padded(cells: Sequence[Array], kind: npt.DTypeLike) -> Array:
+    """Rows of zeros up to a multiple of TALL; of int16, an even number of lines."""
+    count, lines = sum(map(len, cells)), cells[0].shape[1]
+    even = lines % 2 if kind == np.int16 else 0
+    found = np.zeros((-(-count // TALL) * TALL, lines + even), kind)
+    np.concatenate(cells, out=found[:count, :lines], casting="unsafe")
     return found
-
-
-def starts_of(parts: Array, planes: int, now: Words) -> Words:
-    """The hashes of parts and planes, to which a column's word is added: [parts, planes, iterations].
-
-    parts  int64 [parts, 3], as in `Strip`
-    now    uint64 [iterations]: the hashes of their rounds
-    """
-    arrays, inverse = np.unique(parts[:, 0], return_inverse=True)
-    z = mixed(now + added(arrays)[:, None])
-    z = mixed(z[:, None] + added(range(planes))[:, None])[inverse]
-    for place in (1, 2):
-        z += added(parts[:, place])[:, None, None]
-        mixed(z)
-    return z

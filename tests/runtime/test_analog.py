@@ -18,12 +18,13 @@ from isa.printer import to_text
 from isa.program import Array, Crossbar, Program, Target
 from runtime import noise, noisy_strips, rounds, run, sampled
 from runtime.analog import AnalogGroup, Sample
-from runtime.converted import ConvertedGroup, convert
+from runtime.converted import ConvertedGroup
 from runtime.converted_fast import Converters
 from runtime.counters import Losses
 from tests.runtime.devices import device, devices
 from tests.runtime.programs import deconvolution
 from tests.runtime.strategies import programs, random_inputs
+from tests.runtime.strips import assert_converted, random_strip
 from tests.runtime.test_converted import BY_HAND, ONE_BIT, crossbars, weights_for
 
 WEIGHTS, LINES = np.array([[3], [2]], np.int8), np.array([3, 2])
@@ -84,9 +85,22 @@ def h(*words: int) -> int:
     return z
 
 
+def m(z: int) -> int:
+    z = (z ^ z >> 16) * 0x7FEB352D % 2**32
+    z = (z ^ z >> 15) * 0x846CA68B % 2**32
+    return z ^ z >> 16
+
+
+def met(moment: int, place: int) -> int:
+    z = moment ^ place
+    a = m(z % 2**32)
+    return 2**32 * a + m(a ^ z >> 32)
+
+
 def gauss(sigma: int, hashed: int) -> int:
-    total = sum(int(noise.QUANTILES[hashed >> 12 * i & 4095]) for i in range(4))
-    return math.floor((sigma * total + 2**12) / 2**13)
+    e = m((hashed + (hashed >> 32)) % 2**32)
+    t = 1024 * (hashed >> 1).bit_count() + (e >> 2) % 1024 + (e >> 12) % 1024 + (e >> 22)
+    return math.floor((sigma * (2 * t - 67581) + 2**12) / 2**13)
 
 
 def conductance(d: Device, level: int, seed: int, *place: int) -> int:
@@ -131,7 +145,8 @@ class Plain:
 
     def noise(self, array: int, plane: int, *place: int) -> int:
         """`place` is polarity, slice, column."""
-        return gauss(self.device.read_noise, h(self.seed, 5, self.layer, self.round, array, plane, *place))
+        moment = h(self.seed, 5, self.layer, self.round, plane)
+        return gauss(self.device.read_noise, met(moment, h(self.seed, 6, array, *place)))
 
     def value(self, cells: ArrayCells, array: int, p: int, plane: Plane, digits: list[int]) -> list[int]:
         """What the conversions of a plane make of every column, and of the reference column."""
@@ -245,14 +260,24 @@ def test_hashes_are_splitmix64_s() -> None:
     assert noise.hashed(1, 2, 3) == h(1, 2, 3) == int(noise.hashed_range(h(1, 2), range(4))[3])
 
 
-def test_tables_are_the_same_on_every_cpu() -> None:
-    """Their digests, and how far the closest entry is from being rounded the other way."""
-    margin = min(abs(abs(q - math.floor(q)) - 0.5) for q in noise.quantiles())
-    assert margin > 1e-4
-    found = [
-        hashlib.sha256(t.astype("<i8").tobytes()).hexdigest()[:16] for t in (noise.QUANTILES, noise.OCTAVE)
-    ]
-    assert found == ["7c56fafa37b3d602", "7a5b7817f8312ed5"]
+def test_normal_numbers_are_whole_and_meet_as_the_page_says() -> None:
+    moments, places = noise.hashed_range(h(5), range(3)), noise.hashed_range(h(6), range(4))
+    found = noise.met(moments[:, None], places)
+    assert found.tolist() == [[met(int(a), int(b)) for b in places] for a in moments]
+    for sigma in (1, 983, 40_000):
+        assert noise.scaled(sigma, found).tolist() == [[gauss(sigma, int(x)) for x in row] for row in found]
+
+
+def test_the_page_s_example_of_noise() -> None:
+    moment, place = h(0, 5, 0, 0, 1), h(0, 6, 0, 0, 1, 0)
+    assert (
+        f"{moment:x} {place:x} {met(moment, place):x}" == "47a7dd29237b2a7b 1bf17d1b4352d385 2554f4d6d851a0bc"
+    )
+    assert gauss(983, met(moment, place)) == -187
+
+
+def test_octaves_are_the_same_on_every_cpu() -> None:
+    assert hashlib.sha256(noise.OCTAVE.astype("<i8").tobytes()).hexdigest()[:16] == "7a5b7817f8312ed5"
     np.testing.assert_array_equal(noise.OCTAVE, np.rint(2.0**20 * np.exp2(np.arange(4096) / 4096)))
 
 
@@ -272,7 +297,6 @@ def test_neither_the_compiled_kernel_nor_chunks_change_a_bit(data: Any, program:
         pieces = run(program, inputs, engine="fast", **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(noisy_strips, "BLOCK_BYTES", 1)
-        patch.setattr(noisy_strips, "TOGETHER", 2)
         blocks = run(program, inputs, engine="fast", **options)
     for cut in (pieces, blocks):
         for name, codes in whole.buffers.items():
@@ -280,26 +304,8 @@ def test_neither_the_compiled_kernel_nor_chunks_change_a_bit(data: Any, program:
         assert cut.losses == whole.losses
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
 @pytest.mark.parametrize(("lsb", "sigma"), [(1, 0), (1, 900), (3, 0), (3, 5000), (8, 40_000)])
-def test_the_kernel_converts_as_numpy_does(lsb: int, sigma: int) -> None:
-    """Sums of 24 bits with either sign, ties among them; the padding of the lanes is not counted."""
-    from runtime.noisy import columns_of, convert_noisy
-
-    rng = np.random.default_rng(lsb + sigma)
-    sums = rng.integers(-(2**24), 2**24, (40, 3, 24)) // 2048 * 2048
-    starts = rng.integers(0, 2**63, (5, 3, 24)).astype(np.uint64)
-    segments, words = np.arange(40) // 8, noise.added(range(40))
-    factors, rows = rng.integers(-64, 65, 40), rng.integers(0, 7, 40)
-    ranges, count = [(-8, 7, 1), (0, 1023, 2), (-200, 200, -4)], 21
-    found = np.zeros((7, 24))
-    columns = columns_of(segments, words, factors, rows)
-    losses = convert_noisy(sums.astype(np.float32), starts, columns, ranges, lsb, sigma, count, found)
-    whole, wanted, lost = sums, np.zeros((7, 24), np.int64), Losses()
-    if sigma:
-        whole = sums + noise.scaled(sigma, noise.mixed(starts[segments] + words[:, None, None]))
-    for plane, (low, high, weight) in enumerate(ranges):
-        lost += convert(whole[:, plane, :count], lsb * 4096, low, high)[1]
-        values, _ = convert(whole[:, plane], lsb * 4096, low, high)
-        np.add.at(wanted, rows, weight * (values // 4096) * factors[:, None])
-    assert losses == lost
-    np.testing.assert_array_equal(found[:, :count], wanted[:, :count])
+def test_the_kernel_converts_as_numpy_does(kind: type, lsb: int, sigma: int) -> None:
+    strip = random_strip(kind, lsb, sigma)
+    assert_converted(strip, *strip.converted())
