@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from isa.program import Program, Target
-from redc.diff import INPUT_SEED, Array, Setup, set_up
 from redc.diff_layers import values_of
+from redc.diff_setup import INPUT_SEED, Array, Setup, set_up
 from redc.errors import UserError, check_seed
 from redc.montecarlo_report import MonteCarlo, Spread
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from isa.device import Device
 from redc.closeness import Closeness, finite
-from redc.diff import Array
+from redc.diff_setup import Array
 from redc.diff_text import decibels
 from runtime.report import Column, table
 from runtime.room import EVERYTHING, Room
 
 if TYPE_CHECKING:
-    from redc.diff import Setup
+    from redc.diff_setup import Setup
 
 QUANTILES = {"median": 0.5, "p5": 0.05, "p95": 0.95}
 WORDS = {"median": "median", "p5": "5 %", "p95": "95 %", "worst": "worst"}
