@@ -16,11 +16,12 @@ from isa.cells import ArrayCells, Plane, array_cells, blocks_of, code_offset, co
 from isa.device import Device, ideal
 from isa.printer import to_text
 from isa.program import Array, Crossbar, Program, Target
-from runtime import noise, noisy_strips, rounds, run, sampled
+from runtime import noise, noisy, noisy_strips, rounds, run, sampled
 from runtime.analog import AnalogGroup, Sample
 from runtime.converted import ConvertedGroup
 from runtime.converted_fast import Converters
 from runtime.counters import Losses
+from runtime.sampled_tiles import Strip
 from tests.runtime.devices import device, devices
 from tests.runtime.programs import deconvolution
 from tests.runtime.strategies import programs, random_inputs
@@ -305,7 +306,25 @@ def test_neither_the_compiled_kernel_nor_chunks_change_a_bit(data: Any, program:
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.float32])
-@pytest.mark.parametrize(("lsb", "sigma"), [(1, 0), (1, 900), (3, 0), (3, 5000), (8, 40_000)])
+@pytest.mark.parametrize(("lsb", "sigma"), [(1, 0), (1, 900), (3, 0), (3, 5000), (8, noisy.SIGMA_REACH)])
 def test_the_kernel_converts_as_numpy_does(kind: type, lsb: int, sigma: int) -> None:
     strip = random_strip(kind, lsb, sigma)
     assert_converted(strip, *strip.converted())
+
+
+def test_the_kernel_leaves_what_32_bits_do_not_hold() -> None:
+    """Noise, sums and codes a little below and above what it converts."""
+    kind = np.dtype(np.float32)
+    one = np.ones(4, np.int64)
+
+    def converts(most: int, sigma: int, high: int, kind: np.dtype[Any] = kind) -> bool:
+        strip = Strip(np.zeros((4, 2), kind), kind, most, one.astype(np.uint64), one, one, 2)
+        return noisy_strips.converts(strip, [(0, high, 1), (0, high, -2)], sigma)
+
+    assert converts(1 << 24, noisy.SIGMA_REACH, 255)
+    assert not converts(1 << 24, noisy.SIGMA_REACH + 1, 255)
+    assert converts(noisy.REACH - 1, 0, 255)
+    assert not converts(noisy.REACH, 0, 255)
+    assert converts(noisy.REACH - 1, 0, 357_913_941)  # 2^31 / 6 is what three lsb of 2 go into
+    assert not converts(noisy.REACH - 1, 0, 357_913_942)
+    assert not converts(1 << 24, 0, 255, np.dtype(np.float64))
