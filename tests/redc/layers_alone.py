@@ -18,9 +18,11 @@ class Apart:
 
     layer: str
     op: str
+    kind: str
     given: bool  # whether the file says the codes
     steps: int
     equal: float
+    size: int
 
 
 def layers_apart(model: onnx.ModelProto, program: Program, inputs: dict) -> list[Apart]:
@@ -55,7 +57,8 @@ def layers_apart(model: onnx.ModelProto, program: Program, inputs: dict) -> list
             expected = np.clip(expected, buffer.type.low, buffer.type.high)
         off = np.abs(onnx_order(buffer, codes[result]).astype(np.int64) - expected.astype(np.int64))
         given = network.codes(layer.tensor) is not None or buffer.whole
-        found.append(Apart(layer.name, layer.op, given, int(off.max()), float((off == 0).mean())))
+        equal = float((off == 0).mean())
+        found.append(Apart(layer.name, layer.op, str(buffer.type), given, int(off.max()), equal, off.size))
     return found
 
 
