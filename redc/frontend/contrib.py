@@ -11,19 +11,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
+Array = npt.NDArray[Any]
+
 DOMAIN = "com.microsoft"
+
+MOST_WEIGHTS = 1 << 28
+"""Of a matrix of few bits that is unpacked into floats."""
 
 
 @dataclass(eq=False)
 class Expansion:
-    """One fused node, and what takes its place.  `ranks` are those of initializers."""
+    """One fused node, and what takes its place."""
 
     node: onnx.NodeProto
     names: set[str]
-    ranks: Mapping[str, int]
+    initializers: Mapping[str, onnx.TensorProto]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
 
@@ -50,11 +56,22 @@ class Expansion:
         """Append a node of one output."""
         return self.add(op, inputs, **named)[0]
 
-    def number(self, value: float) -> str:
-        """A constant."""
+    def constant(self, value: float | Array) -> str:
+        """A constant of float32."""
         name = self._fresh(f"{self.node.output[0]}.constant")
         self.constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
         return name
+
+    def rank(self, name: str) -> int:
+        """The rank of an initializer; 0 of anything else."""
+        return len(self.initializers[name].dims) if name in self.initializers else 0
+
+    def array(self, index: int) -> Array | None:
+        """The initializer at input `index`; None where that is something else."""
+        name = self.input(index)
+        return (
+            np.asarray(numpy_helper.to_array(self.initializers[name])) if name in self.initializers else None
+        )
 
     def end(self, made: str) -> None:
         """`made` is the fused node's output."""
@@ -76,13 +93,13 @@ def expanded(model: onnx.ModelProto) -> onnx.ModelProto:
     if not any(node.domain == DOMAIN and node.op_type in EXPANSIONS for node in graph.node):
         return model
     names = {name for node in graph.node for name in (*node.input, *node.output)}
-    names |= {tensor.name for tensor in graph.initializer}
-    ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    names |= initializers.keys()
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
     for node in graph.node:
         known = EXPANSIONS.get(node.op_type) if node.domain == DOMAIN else None
-        expansion = Expansion(node, names, ranks)
+        expansion = Expansion(node, names, initializers)
         if known is None or any(node.output[1:]) or not known(expansion):
             nodes.append(node)
             continue
@@ -102,7 +119,7 @@ def expanded(model: onnx.ModelProto) -> onnx.ModelProto:
 def _activated(x: Expansion, made: str, name: str, numbers: Sequence[float]) -> bool:
     """End in the activation `name` of these parameters."""
     if name == "Clip":
-        made = x.one("Min", x.one("Max", made, x.number(numbers[0])), x.number(numbers[1]))
+        made = x.one("Min", x.one("Max", made, x.constant(numbers[0])), x.constant(numbers[1]))
     elif name in ("Relu", "Tanh", "Sigmoid"):
         made = x.one(name, made)
     elif name == "LeakyRelu":
@@ -138,13 +155,13 @@ def _fused_matmul(x: Expansion) -> bool:
         return False
     for index, key in enumerate(("transA", "transB")):
         if x.attributes.get(key, 0):
-            rank = x.ranks.get(operands[index], 0)
+            rank = x.rank(operands[index])
             if rank < 2:
                 return False
             operands[index] = x.one("Transpose", operands[index], perm=[*range(rank - 2), rank - 1, rank - 2])
     (made,) = x.add("MatMul", operands, own=True)
     alpha = float(x.attributes.get("alpha", 1.0))
-    x.end(made if alpha == 1 else x.one("Mul", made, x.number(alpha)))
+    x.end(made if alpha == 1 else x.one("Mul", made, x.constant(alpha)))
     return True
 
 
@@ -171,15 +188,15 @@ def _dynamic_matmul(x: Expansion) -> bool:
 def _gelu(x: Expansion) -> bool:
     """x / 2 * (1 + erf(x / sqrt 2)), of x plus a bias for a BiasGelu."""
     source = x.one("Add", x.input(0), x.input(1)) if x.input(1) else x.input(0)
-    grown = x.one("Add", x.one("Erf", x.one("Mul", source, x.number(np.sqrt(0.5)))), x.number(1))
-    x.end(x.one("Mul", x.one("Mul", source, x.number(0.5)), grown))
+    grown = x.one("Add", x.one("Erf", x.one("Mul", source, x.constant(np.sqrt(0.5)))), x.constant(1))
+    x.end(x.one("Mul", x.one("Mul", source, x.constant(0.5)), grown))
     return True
 
 
 def _quick_gelu(x: Expansion) -> bool:
     """x * sigmoid(alpha * x)."""
     alpha = float(x.attributes.get("alpha", 1.702))
-    inner = x.input(0) if alpha == 1 else x.one("Mul", x.input(0), x.number(alpha))
+    inner = x.input(0) if alpha == 1 else x.one("Mul", x.input(0), x.constant(alpha))
     x.end(x.one("Mul", x.input(0), x.one("Sigmoid", inner)))
     return True
 
@@ -198,7 +215,7 @@ def _channels_first(x: Expansion, op: str, domain: str, rank: int) -> bool:
 
 def _qlinear_conv(x: Expansion) -> bool:
     return bool(x.attributes.get("channels_last", 0)) and _channels_first(
-        x, "QLinearConv", "", x.ranks.get(x.input(3), 0)
+        x, "QLinearConv", "", x.rank(x.input(3))
     )
 
 
@@ -213,12 +230,46 @@ def _average_pool(x: Expansion) -> bool:
     )
 
 
+def _few_bits(x: Expansion) -> bool:
+    """A matrix [N, K] of 2, 4 or 8 bits, each row in blocks of one scale and zero point, packed with the
+    first number in the lowest bits: unpacked, [K, N]."""
+    named = x.attributes
+    rows, columns, bits = int(named["K"]), int(named["N"]), int(named.get("bits", 4))
+    block = int(named["block_size"])
+    packed, scales, zeros = (x.array(i) for i in (1, 2, 3))
+    known = packed is not None and scales is not None and (zeros is not None or not x.input(3))
+    if not known or x.input(4) or bits not in (2, 4, 8) or rows * columns > MOST_WEIGHTS:
+        return False
+    assert packed is not None
+    assert scales is not None
+    blocks = -(-rows // block)
+    codes = _unpacked(packed.reshape(columns * blocks, -1), bits).reshape(columns, -1)
+    zero: Array = np.full((columns, blocks), 1 << (bits - 1))
+    if zeros is not None:
+        whole = zeros.dtype == np.uint8
+        zero = (_unpacked(zeros.reshape(columns, -1), bits) if whole else zeros.reshape(columns, -1))[
+            :, :blocks
+        ]
+    spread = np.repeat(scales.astype(np.float32).reshape(columns, blocks), block, axis=1)
+    weight = (codes - np.repeat(zero.astype(np.float32), block, axis=1)) * spread
+    (made,) = x.add("MatMul", [x.input(0), x.constant(np.ascontiguousarray(weight[:, :rows].T))], own=True)
+    x.end(x.one("Add", made, x.input(5)) if x.input(5) else made)
+    return True
+
+
+def _unpacked(packed: Array, bits: int) -> Array:
+    """Rows of bytes as rows of the numbers in them."""
+    parts = [(packed >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)]
+    return np.stack(parts, axis=-1).reshape(len(packed), -1).astype(np.float32)
+
+
 EXPANSIONS: Mapping[str, Callable[[Expansion], bool]] = {
     "FusedConv": _fused_conv,
     "FusedGemm": _fused_gemm,
     "FusedMatMul": _fused_matmul,
     "MatMulIntegerToFloat": _integer_to_float,
     "DynamicQuantizeMatMul": _dynamic_matmul,
+    "MatMulNBits": _few_bits,
     "Gelu": _gelu,
     "BiasGelu": _gelu,
     "QuickGelu": _quick_gelu,

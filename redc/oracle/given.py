@@ -115,6 +115,11 @@ def difference(network: Network, node: onnx.NodeProto) -> str:
     return f"{node.input[0]} - {node.input[2]}"
 
 
+def zero_point(network: Network, node: onnx.NodeProto) -> int:
+    """What an integer operator takes off its input, if that is no `difference` already."""
+    return 0 if difference(network, node) else _zero(network, node, 2)
+
+
 def tensor_codes(network: Network, tensor: str) -> Given | None:
     """The codes of `tensor`, seen through what only moves values."""
     while (node := network.maker(tensor)) is not None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import onnx
 
 from isa.program import Buffer
-from redc.oracle.given import Given, kind, read_codes
+from redc.oracle.given import Given, kind, read_codes, zero_point
 from redc.oracle.multiply import Window, convolve, deconvolve
 from redc.oracle.network import Chain, Network, OracleError, attributes, describe
 from redc.oracle.weights import Quantised, corrected, fold, quantise
@@ -84,6 +84,7 @@ class Oracle:
         self._check_source(chain, layer)
         _check_codes(read_codes(self.network, chain.operator), layer.source)
         _check_codes(chain.given, layer.result)
+        self._check_zero(chain.operator, layer.source)
         scale_x, scale_y = _scale(layer.source), _scale(layer.result)
         folded = fold(self.network, chain)
         weights = quantise(folded, layer.weight_bits, scale_x, layer.source_steps)
@@ -127,6 +128,14 @@ class Oracle:
             raise OracleError(
                 f"{describe(chain.operator)} reads tensor {wanted!r}, but the layer drives from "
                 f"buffer %{layer.source.name}, which holds {layer.held!r}"
+            )
+
+    def _check_zero(self, node: onnx.NodeProto, source: Buffer) -> None:
+        """An integer operator's zero point counts whatever its input's codes mean."""
+        if node.op_type.endswith("Integer") and source.zero != zero_point(self.network, node):
+            raise OracleError(
+                f"buffer %{source.name} has the zero {source.zero}, "
+                f"the file says {zero_point(self.network, node)}"
             )
 
     def _requantised(

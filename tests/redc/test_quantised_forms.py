@@ -284,6 +284,24 @@ def test_another_tensor_in_place_of_a_difference_is_found():
     assert "holds no tensor of the model" in report.table()
 
 
+def test_another_zero_point_than_the_files_is_found():
+    """Consistently used, it makes sums that are right for it."""
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.integers(0, 64, (6, 5)).astype(np.uint8), "zero": np.uint8(99)}
+    nodes = [helper.make_node("MatMulInteger", ["x", "w", "zero"], ["y"], "product")]
+    inputs = {"x": rng.integers(0, 256, (3, 6)).astype(np.uint8)}
+    model = model_of(nodes, constants, inputs, {"y": TensorProto.INT32})
+    program = redc.compile(model, calibrate=inputs, host=False)
+    assert diff(model, program, inputs).passed
+    buffers = {n: dataclasses.replace(b, zero=98) if b.zero == 99 else b for n, b in program.buffers.items()}
+    crossbars = {
+        n: dataclasses.replace(x, input_type=buffers["x"].drive_type) for n, x in program.crossbars.items()
+    }
+    report = diff(model, dataclasses.replace(program, buffers=buffers, crossbars=crossbars), inputs)
+    assert not report.passed
+    assert "has the zero 98, the file says 99" in report.table()
+
+
 def test_sums_that_may_leave_32_bits_stay_with_onnxruntime():
     """There they wrap, and crossbars do not."""
     rows = 2**17

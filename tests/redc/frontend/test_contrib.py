@@ -124,3 +124,41 @@ def test_a_fused_convolution_adds_and_clips():
         wanted, got = (run_model(m, m.graph, {"x": x})["y"] for m in (model, expanded(model)))
         np.testing.assert_allclose(got, wanted, atol=1e-5)
         assert "conv" in {n.name for n in expanded(model).graph.node}
+
+
+@pytest.mark.parametrize(
+    ("bits", "zeros"),
+    # onnxruntime has no kernel for 8 bits with zero points in floats
+    [*((bits, zeros) for bits in (2, 4, 8) for zeros in ("none", "packed")), (2, "float"), (4, "float")],
+)
+def test_packed_weights_of_few_bits_are_unpacked(bits, zeros):
+    """Rows that are no multiple of the block; the products then run on crossbars."""
+    rng = np.random.default_rng(bits)
+    rows, columns, block = 40, 6, 16
+    blocks = -(-rows // block)
+    each = 8 // bits
+    values = {
+        "w": rng.integers(0, 256, (columns, blocks, block // each)).astype(np.uint8),
+        "s": rng.uniform(0.01, 0.1, columns * blocks).astype(np.float32),
+        "b": rng.standard_normal(columns).astype(np.float32),
+    }
+    inputs = ["x", "w", "s", "", "", "b"]
+    if zeros == "packed":
+        values["z"] = rng.integers(0, 256, columns * -(-blocks // each)).astype(np.uint8)
+    if zeros == "float":
+        values["z"] = rng.uniform(0, 1 << bits, columns * blocks).astype(np.float32)
+    inputs[3] = "" if zeros == "none" else "z"
+    named = {"K": rows, "N": columns, "bits": bits, "block_size": block}
+    node = helper.make_node("MatMulNBits", inputs, ["y"], "product", domain="com.microsoft", **named)
+    tensors = [numpy_helper.from_array(v, n) for n, v in values.items()]
+    port = helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, rows))
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [port], [result], tensors)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    x = {"x": rng.standard_normal((3, rows)).astype(np.float32)}
+    wanted = run_model(model, model.graph, x)["y"]
+    np.testing.assert_allclose(run_model(model, expanded(model).graph, x)["y"], wanted, atol=1e-4)
+    report = diff(model, inputs=x)
+    assert report.passed, report.table()
+    assert report.work["host"] == 0
