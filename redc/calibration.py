@@ -33,6 +33,9 @@ TAILS = 1e-4
 SATURATED = 0.1
 """The share of a channel's values that saturate in a sample where some do: a guess."""
 
+BEYOND = 4
+"""How far past the largest value seen codes may reach: two bits' worth."""
+
 RUN = 16
 """Samples run at once where the model leaves the batch open."""
 
@@ -164,13 +167,14 @@ def _typical_extreme(extremes: F64, deviations: float) -> float:
     Largest values of trained networks' samples spread like a log-normal variable, with outliers
     that one calibration set has and the next has not.  So take the median of their logarithms
     and go up by `deviations` times the distance from there to the 84 % quantile (one standard
-    deviation of a normal variable, unmoved by outliers).  One sample is its own extreme.
+    deviation of a normal variable, unmoved by outliers).  One sample is its own extreme, and nothing
+    goes further than BEYOND times what was seen: two samples 1000 times apart are no distribution.
     """
     if extremes.min() <= 0:
         return float(extremes.max())
     logs = np.log(extremes)
     middle, upper = np.quantile(logs, 0.5), np.quantile(logs, 0.8413)
-    return float(np.exp(middle + deviations * (upper - middle)))
+    return min(float(np.exp(middle + deviations * (upper - middle))), BEYOND * float(extremes.max()))
 
 
 def _without_infinities(values: Array) -> Array:
