@@ -42,7 +42,7 @@ def clipped(buffer: Buffer, values: Array, steps: Array | int = 1) -> float | No
     scale = np.float32(1.0 if buffer.scale is None else buffer.scale)
     codes = np.rint(values / (scale * np.asarray(steps, np.float32)))
     low, high = buffer.type.low - buffer.zero, buffer.type.high - buffer.zero
-    return (np.count_nonzero(codes < low) + np.count_nonzero(codes > high)) / values.size
+    return float(np.count_nonzero((codes < low) | (codes > high)) / values.size)
 
 
 def clipped_inputs(program: Program, arrays: Mapping[str, Array]) -> dict[str, float]:
