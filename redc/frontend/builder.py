@@ -43,6 +43,8 @@ class Builder:
         """Nodes that amplify the rounding of what is near 0, by their index, and which input that is."""
         self.whole: set[str] = set()
         """Tensors of an integer type, all with given codes: their value here is the real one."""
+        self.other_floats: set[str] = set()
+        """Tensors that are float16 or the like in the model; real numbers here, that no host can read."""
         self.differences = source.differences
         self._op_names: set[str] = set()
         self._numbers: dict[str, int] = {}  # of names that were taken, the last one tried
@@ -187,6 +189,8 @@ class Builder:
                 self.whole.add(op.output)
         elif dtype != "f32":
             self.whole.add(op.output)
+        elif self.other_floats.intersection(op.inputs):
+            self.other_floats.add(op.output)
         self._define(Tensor(op.output, shape, axis, given, dtype=dtype, like=like))
         return self._tensors[op.output]
 

@@ -111,7 +111,7 @@ class _Groups:
         inside = {i for i in self.survey.mine if self.group[i] in ring}
         reason = Rejected("it lies between host nodes linked by a tensor that cannot leave the host")
         found = dict.fromkeys(inside, reason)
-        found |= dict.fromkeys(self._integers(), Rejected("the host reads the integers that it makes"))
+        found |= dict.fromkeys(self._unheard_of(), Rejected("no buffer hands on what it makes to a host"))
         found |= dict.fromkeys(self._converters(), Rejected("it only converts what the host reads or makes"))
         moves = Rejected("it only moves what the host reads")
         found |= dict.fromkeys(self._movers(), moves)
@@ -160,12 +160,12 @@ class _Groups:
         """Whether a tensor of integers can cross a border."""
         return self.survey.build.tensor(name).dtype != "f32"
 
-    def _integers(self) -> set[int]:
-        """Makers of integers of 4 bits that leave the accelerator: no buffer hands these on."""
+    def _unheard_of(self) -> set[int]:
+        """Makers of integers of 4 bits, and of floats of other widths, that leave the accelerator."""
         build, host = self.survey.build, self.survey.host
-        whole = {name for name in build.whole if not self._leaves(name)}
-        read = {maker for maker, reader, name in self.edges if reader in host and name in whole}
-        read |= {self.makers[name] for name in self.outputs & whole if name in self.makers}
+        kept = build.other_floats | {name for name in build.whole if not self._leaves(name)}
+        read = {maker for maker, reader, name in self.edges if reader in host and name in kept}
+        read |= {self.makers[name] for name in self.outputs & kept if name in self.makers}
         return read & self.survey.mine
 
     def _movers(self) -> set[int]:

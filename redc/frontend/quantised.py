@@ -59,6 +59,8 @@ def import_dequantize(build: Builder, node: Node) -> None:
         return
     x = quantised_input(build, node, 0, 1, 2)
     build.add(ReshapeOp(name, node.op, x.name, node.outputs[0], nodes), x.shape, x.axis)
+    if constant_at(build, node, 1, "scale").dtype != np.float32:
+        build.other_floats.add(node.outputs[0])
 
 
 def import_qlinear_conv(build: Builder, node: Node) -> None:
@@ -109,6 +111,8 @@ def import_cast(build: Builder, node: Node) -> None:
         raise Rejected("only a cast of what ConvInteger or MatMulInteger make to a float type is supported")
     op = ReshapeOp(build.op_name(node), node.op, x.name, node.outputs[0], (node.label,))
     build.add(op, x.shape, x.axis)
+    if node.attributes["to"] != 1:
+        build.other_floats.add(op.output)
 
 
 def _integer_operands(build: Builder, node: Node, axis: int) -> tuple[Tensor, Encoded]:

@@ -387,3 +387,38 @@ def test_outputs_of_integers_are_compared_as_what_they_mean():
     model.graph.output.append(helper.make_tensor_value_info("y_quantized", TensorProto.UINT8, None))
     (row,) = diff(model, inputs=inputs).outputs
     assert row.sqnr_db is None or row.sqnr_db > 30
+
+
+def test_half_floats_between_quantisers_leave_for_no_host():
+    """Scales of float16 make float16; what a host reads of it, the host makes."""
+    rng = np.random.default_rng(0)
+    half = np.float16
+    constants = {
+        "s": half(0.02),
+        "z": np.uint8(120),
+        "w": rng.integers(-64, 64, (6, 5)).astype(np.int8),
+        "ws": half(0.01),
+        "ys": half(0.05),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        node("QuantizeLinear", ["h", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["a"]),
+        node("DequantizeLinear", ["w", "ws"], ["v"]),
+        node("MatMul", ["a", "v"], ["c"], "product"),
+        node("QuantizeLinear", ["c", "ys", "z"], ["r"]),
+        node("DequantizeLinear", ["r", "ys", "z"], ["d"]),
+        node("Relu", ["d"], ["e"]),
+        node("Softmax", ["e"], ["f"]),
+        node("Cast", ["f"], ["y"], to=TensorProto.FLOAT),
+        node("Transpose", ["d"], ["t"], perm=[1, 0]),
+    ]
+    inputs = {"x": rng.standard_normal((4, 6)).astype(np.float32)}
+    outputs = {"y": TensorProto.FLOAT, "t": TensorProto.FLOAT16}
+    model = model_of(nodes, constants, inputs, outputs, opset=19)
+    report = diff(model, inputs=inputs)
+    assert report.passed, report.table()
+    assert [row.nodes[0] for row in report.layers if row.kind == "crossbar"] == ["product"]
+    got = runtime.run(redc.compile(model, calibrate=inputs), inputs).outputs
+    assert {name: value.dtype for name, value in got.items()} == {"y": np.float32, "t": np.float16}
