@@ -147,7 +147,7 @@ SAYS_CODES = frozenset(
 ON_INTEGERS = SAYS_CODES.union(
     ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast"],
     ["Transpose", "Slice", "Split", "Concat", "Expand", "Tile", "Gather", "MaxPool"],
-    ["DepthToSpace", "SpaceToDepth"],
+    ["DepthToSpace", "SpaceToDepth", "Pad", "Resize", "Upsample"],
 )
 """Those that may read a tensor of an integer type: what moves real values moves their codes."""
 

@@ -148,6 +148,16 @@ PADDED: Mapping[str, Callable[[int, int], int | None]] = {
 """Mode of Pad -> the pixel that pixel p of an axis of n is a copy of; None: the constant."""
 
 
+def _fill(build: Builder, node: Node, x: Tensor) -> float:
+    """The real number that a Pad of opset 11 pads with; of integers that which their code means."""
+    if x.name in build.whole and x.given is not None:
+        code = build.constants[node.input(2)].reshape(-1)[0] if build.is_constant(node, 2) else 0
+        if node.input(2) and not build.is_constant(node, 2):
+            raise Rejected("its constant is computed", tensor=node.input(2))
+        return x.given.scale * (int(code) - x.given.zero)
+    return float(build.numbers(node, 2, "constant", finite=False).reshape(-1)[0]) if node.input(2) else 0.0
+
+
 def import_pad(build: Builder, node: Node) -> None:
     """Pad; pads and value are attributes until opset 10, inputs since.  Negative pads crop."""
     x = build.data(node)
@@ -156,9 +166,7 @@ def import_pad(build: Builder, node: Node) -> None:
         raise Rejected(f"mode {mode!r} is not supported")
     if node.input(1):
         pads = build.integers(node, 1, "list of pads")
-        fill = (
-            float(build.numbers(node, 2, "constant", finite=False).reshape(-1)[0]) if node.input(2) else 0.0
-        )
+        fill = _fill(build, node, x)
     else:
         pads = tuple(node.attributes["pads"])
         fill = float(node.attributes.get("value", 0.0))

@@ -41,6 +41,8 @@ def import_resize(build: Builder, node: Node) -> None:
     mode = node.attributes.get("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise Rejected(f"mode {mode!r} is not supported: nearest and linear are")
+    if mode == "linear" and x.name in build.whole:
+        raise Rejected("it interpolates integers, and rounds them its own way")
     if node.attributes.get("antialias", 0) or node.attributes.get("exclude_outside", 0):
         raise Rejected("antialias and exclude_outside are not supported")
     if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":

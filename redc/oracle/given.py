@@ -39,7 +39,10 @@ MADE: Mapping[str, tuple[int, int]] = {
 }
 """Which inputs of an operator say the scale and the zero point of what it makes."""
 
-MOVES = ("Transpose", "Slice", "Split", "Expand", "Tile", "Gather", "MaxPool", "DepthToSpace", "SpaceToDepth")
+MOVES = (
+    *("Transpose", "Slice", "Split", "Expand", "Tile", "Gather", "MaxPool", "Pad", "Resize", "Upsample"),
+    *("DepthToSpace", "SpaceToDepth"),
+)
 """What gives integers of its first input."""
 
 TYPES = {

@@ -137,7 +137,9 @@ class Drawing:
 
     def moving(self):
         """What keeps codes."""
-        op = self.draw(st.sampled_from(["MaxPool", "Transpose", "Flatten", "Average", "Slice"]))
+        op = self.draw(
+            st.sampled_from(["MaxPool", "Transpose", "Flatten", "Average", "Slice", "Pad", "Resize"])
+        )
         if len(self.shape) == 2:
             op = "Slice"
         if op == "MaxPool":
@@ -145,6 +147,15 @@ class Drawing:
         elif op == "Transpose":
             self.at = self.node(op, [self.at], perm=[0, 1, 3, 2])
             self.shape = (*self.shape[:2], self.shape[3], self.shape[2])
+        elif op == "Pad":
+            pads = self.constant(np.array([0, 0, 1, 2, 0, 0, 0, 1]))
+            value = [self.constant(self.kind(7))] if self.draw(st.booleans()) else []
+            self.at = self.node(op, [self.at, pads, *value])
+            self.shape = (*self.shape[:2], self.shape[2] + 1, self.shape[3] + 3)
+        elif op == "Resize":
+            scales = self.constant(np.array([1, 1, 2, 2], np.float32))
+            self.at = self.node(op, [self.at, "", scales], coordinate_transformation_mode="asymmetric")
+            self.shape = (*self.shape[:2], 2 * self.shape[2], 2 * self.shape[3])
         elif op == "Flatten":
             self.at = self.node(op, [self.at])
             self.shape = (2, int(np.prod(self.shape[1:])))
@@ -181,6 +192,9 @@ def networks(draw):
     return model_of(net.nodes, net.constants, inputs, {net.at: kind}), inputs
 
 
+EXACT = ("Conv", "Gemm", "MaxPool", "Transpose", "Slice", "Pad", "Resize")
+
+
 @given(networks())
 @settings(max_examples=40)
 def test_random_quantised_networks_stay_in_integers_a_step_away_at_most(drawn):
@@ -192,7 +206,7 @@ def test_random_quantised_networks_stay_in_integers_a_step_away_at_most(drawn):
     apart = layers_apart(model, program, inputs)
     assert apart
     for one in apart:
-        assert one.steps <= (0 if one.op in ("Conv", "Gemm", "MaxPool", "Transpose", "Slice") else 1), one
+        assert one.steps <= (0 if one.op in EXACT else 1), one
     (output,) = (v.name for v in model.graph.output)
     got, wanted = runtime.run(program, inputs).outputs[output], run_model(model, model.graph, inputs)[output]
     assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
