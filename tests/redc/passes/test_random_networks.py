@@ -57,6 +57,7 @@ def extend(draw: st.DrawFn, net: Net) -> None:
     """One more random node that fits a tensor of `net`."""
     name, shape = net.tensors[draw(st.integers(max(0, len(net.tensors) - 3), len(net.tensors) - 1))]
     kinds = [*PLAIN, "Clip", "Add", "Sum", "Reshape", "MatMul", "Squeeze", "Mul", "Max", "Join", "Flip"]
+    kinds += ["Over", "Tame"]
     kinds += ["Flatten", "BatchNormalization"] if len(shape) > 1 else []
     kinds += ["ConvTranspose", "Conv"] * 3 if len(shape) > 2 else []
     kind = draw(st.sampled_from(kinds))
@@ -74,6 +75,17 @@ def extend(draw: st.DrawFn, net: Net) -> None:
     elif kind in ("Mul", "Max"):
         same = [other for other, size in net.tensors if size == shape]
         net.node(kind, [name, draw(st.sampled_from(same))], shape)
+    elif kind == "Over":  # a constant of several axes
+        spread = (1, *(size if draw(st.booleans()) else 1 for size in shape[1:]))
+        operands = draw(st.permutations([name, net.constant(spread)]))
+        net.node(draw(st.sampled_from(["Add", "Sub", "Mul", "Max"])), operands, shape)
+    elif kind == "Tame":  # steep functions, away from 0
+        net.node("Abs", [name], shape)
+        net.node("Add", [net.tensors[-1][0], net.constant((), 1.0)], shape)
+        below = net.tensors[-1][0]
+        if draw(st.booleans()):
+            net.node("Sqrt", [below], shape)
+        net.node("Div", [name, net.tensors[-1][0]], shape)
     elif kind == "Join":
         same = [other for other, size in net.tensors if size == shape]
         axis = draw(st.integers(0, len(shape) - 1))
