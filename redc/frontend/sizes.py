@@ -14,7 +14,7 @@ MOST_VALUES = 1 << 38
 """Of a tensor: a terabyte of float32.  Beyond that a shape is damaged."""
 MOST_AXES = 64
 """numpy's arrays have no more."""
-MOST_ROWS = 1 << 22
+MOST_ROWS = 1 << 23
 """Pixels along the axes of an output, and what they read there, that are listed one by one."""
 MOST_TAPS = 1 << 20
 """Pixels that one output pixel is made of."""
