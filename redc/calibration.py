@@ -173,7 +173,7 @@ def _typical_extreme(extremes: F64, deviations: float) -> float:
     if extremes.min() <= 0:
         return float(extremes.max())
     logs = np.log(extremes)
-    middle, upper = np.quantile(logs, 0.5), np.quantile(logs, 0.8413)
+    middle, upper = np.quantile(logs, (0.5, 0.8413))
     return min(float(np.exp(middle + deviations * (upper - middle))), BEYOND * float(extremes.max()))
 
 

@@ -120,5 +120,6 @@ class Channels:
         exponent = max(SMALLEST, math.frexp(largest)[1] - int(math.log2(FINE_BINS)))
         bins = np.floor(np.ldexp(at, -exponent)).astype(np.int64) + FINE_BINS
         fine = np.bincount(bins, weights=counts, minlength=2 * FINE_BINS).astype(np.int64)
+        filled = np.flatnonzero(fine)
         zeros = self.values * len(steps) - int(counts.sum())
-        return lows, highs, Histogram(exponent, fine, zeros)
+        return lows, highs, Histogram(exponent, filled - FINE_BINS, fine[filled], zeros)

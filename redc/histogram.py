@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
 
 BINS = 4096
 """On either side of zero."""
@@ -25,14 +26,20 @@ BLOCK = 1 << 20
 SHRINK = 0.97
 """From one candidate interval of `least_error` to the next."""
 CANDIDATES = 128
+CACHED = 1 << 15
+"""Values of a table that stays in the cache."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Histogram:
-    """`counts[BINS + k]` values lie in [k, k + 1) * 2^exponent; `zeros` are exactly zero."""
+    """`tallies[n]` values lie in [k, k + 1) * 2^exponent for k = `bins[n]`, ascending from -BINS to
+    BINS - 1; `zeros` are exactly zero.  Bins without a value are left out: a network may have 100,000
+    small tensors.
+    """
 
     exponent: int
-    counts: Int64
+    bins: Int64
+    tallies: Int64
     zeros: int
 
     @staticmethod
@@ -48,21 +55,27 @@ class Histogram:
             part = part[part != 0].astype(np.float64)
             zeros += min(BLOCK, flat.size - first) - part.size
             bins = np.floor(np.ldexp(part, -exponent)).astype(np.int64) + BINS
-            counts += np.bincount(bins, minlength=2 * BINS)
-        return Histogram(exponent, counts, zeros)
+            found = np.bincount(bins)
+            counts[: len(found)] += found
+        used = np.flatnonzero(counts)
+        return Histogram(exponent, used - BINS, counts[used], zeros)
+
+    @property
+    def counts(self) -> Int64:
+        """All 2 * BINS bins: `counts[BINS + k]` is that of bin k."""
+        counts = np.zeros(2 * BINS, np.int64)
+        counts[self.bins + BINS] = self.tallies
+        return counts
 
     def merge(self, other: Histogram) -> Histogram:
         """The values of both."""
         exponent = max(self.exponent, other.exponent)
-        counts = self._widened(exponent).counts + other._widened(exponent).counts
-        return Histogram(exponent, counts, self.zeros + other.zeros)
-
-    def _widened(self, exponent: int) -> Histogram:
-        """The same values in bins of 2^exponent."""
-        by = exponent - self.exponent
-        if by == 0:
-            return self
-        return Histogram(exponent, merged_bins(self.counts, by), self.zeros)
+        bins = [h.bins >> min(exponent - h.exponent, BINS.bit_length()) for h in (self, other)]
+        used, place = np.unique(np.concatenate(bins), return_inverse=True)
+        tallies = np.bincount(
+            place, weights=np.concatenate([self.tallies, other.tallies]), minlength=len(used)
+        )
+        return Histogram(exponent, used, tallies.astype(np.int64), self.zeros + other.zeros)
 
     def tails(self, share: float) -> tuple[float, float]:
         """The interval, 0 included, outside which about `share` of the values lie, half on each side."""
@@ -80,19 +93,20 @@ class Histogram:
         as [`low`, `high`]'s end where it is beyond that.  Either end counts as one value more in each
         of `samples`: what another sample may reach.  Zeros err by nothing.
         """
-        used = np.flatnonzero(self.counts)
-        at = np.clip((used - BINS + 0.5) * math.ldexp(1.0, self.exponent), low, high)
+        at = np.clip((self.bins + 0.5) * math.ldexp(1.0, self.exponent), low, high)
         at = np.append(at, (low, high))
-        counts = np.append(self.counts[used].astype(np.float64), (samples, samples))
-        best, bounds = math.inf, (low, high)
-        for shrink in SHRINK ** np.arange(CANDIDATES):
-            ends = (low * shrink, high * shrink)
-            step = _step(ends, codes)
-            beyond = np.maximum(np.maximum(ends[0] - at, at - ends[1]), 0.0)
-            error = float((counts * np.where(beyond > 0, beyond**2, step**2 / 12)).sum())
-            if error < best:
-                best, bounds = error, ends
-        return bounds
+        counts = np.append(self.tallies.astype(np.float64), (samples, samples))
+        shrinks: F64 = SHRINK ** np.arange(CANDIDATES, dtype=np.float64)
+        errors = []
+        step = max(1, CACHED // at.size)
+        for first in range(0, CANDIDATES, step):
+            part = shrinks[first : first + step, None]
+            lows, highs = low * part, high * part
+            width = _step(lows, highs, codes)
+            beyond = np.maximum(np.maximum(lows - at, at - highs), 0.0)
+            errors.append((counts * np.where(beyond > 0, beyond**2, width**2 / 12)).sum(axis=1))
+        best = shrinks[int(np.argmin(np.concatenate(errors)))]
+        return float(low * best), float(high * best)
 
 
 def merged_bins(counts: Int64, by: int) -> Int64:
@@ -105,6 +119,6 @@ def merged_bins(counts: Int64, by: int) -> Int64:
     return merged
 
 
-def _step(ends: tuple[float, float], codes: int) -> float:
-    """The width of one of `codes` codes over an interval that holds zero."""
-    return (ends[1] - ends[0]) / max(1, codes - 1)
+def _step(lows: F64, highs: F64, codes: int) -> F64:
+    """The width of one of `codes` codes over intervals that hold zero."""
+    return (highs - lows) / max(1, codes - 1)

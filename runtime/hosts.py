@@ -103,6 +103,8 @@ class Hosts:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._parts > MOST_POOLS:
             options.intra_op_num_threads = 1
+            options.enable_cpu_mem_arena = False  # each would keep memory of its own
+            options.enable_mem_pattern = False
 
         def load() -> Any:
             return onnxruntime.InferenceSession(

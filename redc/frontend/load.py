@@ -70,7 +70,12 @@ def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     try:
         return version_converter.convert_version(model, OLDEST_OPSET)
-    except (RuntimeError, version_converter.ConvertError):
+    except (
+        RuntimeError,
+        version_converter.ConvertError,
+        onnx.shape_inference.InferenceError,
+        onnx.checker.ValidationError,
+    ):
         return model  # the importer says that the operator set is too old
 
 

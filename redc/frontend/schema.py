@@ -10,7 +10,7 @@ from redc.frontend.rejected import Rejected
 
 
 def check_schema(node: Node, opset: int) -> None:
-    """Reject unknown or mistyped attributes, and inputs or outputs too few or too many."""
+    """Reject unknown, mistyped or missing attributes, and inputs or outputs too few or too many."""
     try:
         schema = onnx.defs.get_schema(node.op, opset, "")
     except onnx.defs.SchemaError:
@@ -25,6 +25,9 @@ def check_schema(node: Node, opset: int) -> None:
         if getattr(onnx.defs.OpSchema.AttrType, found, None) != schema.attributes[name].type:
             wanted = str(schema.attributes[name].type).rpartition(".")[2].lower()
             raise Rejected(f"attribute {name!r} is of type {found.lower()}, expected {wanted}")
+    lost = [name for name, a in schema.attributes.items() if a.required and name not in node.kinds]
+    if lost:
+        raise Rejected(f"its attribute {lost[0]!r} is missing")
     present = len(node.inputs)
     if not schema.min_input <= present <= schema.max_input:
         raise Rejected(f"it has {present} inputs, expected {schema.min_input} to {schema.max_input}")

@@ -60,6 +60,7 @@ class Chooser:
         wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
         self.wide = options.vector_bits or wide
         self._driven = _driven(graph)
+        self._moved = {op.output for op in graph.ops if isinstance(op, StencilOp) and op.moves}
         self._stepped = self._may_be_stepped()
         self._correct = options.bias_correction
         read = self._read() if self._correct else {}
@@ -140,7 +141,7 @@ class Chooser:
         ):
             return None
         reader = readers[0]
-        return reader if isinstance(reader, StencilOp) and reader.moves else None
+        return reader if isinstance(reader, StencilOp) and reader.output in self._moved else None
 
     def _own(self, tensor: str) -> Codes:
         bits = self.bits if tensor in self._driven else self.wide

@@ -239,3 +239,17 @@ def test_a_name_with_a_zero_byte_is_refused() -> None:
     """No .npz file could hold an array of that name."""
     with pytest.raises(UserError, match="holds a zero byte"):
         redc.compile(model(helper.make_node("Relu", ["x"], ["y"], "a\0b")))
+
+
+def test_an_attribute_that_is_missing_is_one_error() -> None:
+    old = model(y("Pad"))
+    old.opset_import[0].version = 10
+    with pytest.raises(UserError, match="'pads' is missing"):
+        redc.compile(old, calibrate={"x": X})
+
+
+def test_what_the_version_converter_cannot_read_is_one_error() -> None:
+    old = model(y("Reshape", "n"), n=[1, 32])
+    old.opset_import[0].version = 1
+    with pytest.raises(UserError, match="operator set 1 is too old"):
+        redc.compile(old, calibrate={"x": X})
