@@ -18,7 +18,7 @@ import functools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -43,12 +43,15 @@ class Product(Protocol):
     """`left @ weights` for a fixed matrix.
 
     bound  no partial sum, in any order, exceeds it in magnitude
+    alone  it uses all cores, whatever `threads` said
     """
 
     @property
     def operand(self) -> Operand: ...
     @property
     def bound(self) -> int: ...
+    @property
+    def alone(self) -> bool: ...
     def __call__(self, left: Array) -> Array: ...
 
 
@@ -91,6 +94,7 @@ class _Matrix:
     weights: Array
     operand: Operand
     bound: int
+    alone: ClassVar[bool] = True
 
     def __call__(self, left: Array) -> Array:
         result: Array = np.matmul(left, self.weights)
@@ -104,6 +108,7 @@ class _Integer:
     session: Any
     operand: Operand
     bound: int
+    alone: ClassVar[bool] = False
 
     def __call__(self, left: Array) -> Array:
         result: Array = self.session.run(_OUTPUT, {"x": left})[0]

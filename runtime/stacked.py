@@ -77,6 +77,8 @@ class Stacked:
             gather = Gather(iterations, buffer, taps, product.operand, part)
             self.runs.append(_Run(gather, product, slice(start * columns, stop * columns)))
         self.width = self.expressions * self.columns
+        if any(run.product.alone for run in self.runs):
+            self.threads = 1
         self.bound = max(run.product.bound for run in self.runs)
         kinds = {run.result for run in self.runs}
         self.result = kinds.pop() if len(kinds) == 1 else np.dtype(np.int64)

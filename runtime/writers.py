@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -125,12 +125,15 @@ class Write(_Writer):
 
     def __init__(self, view: View, batches: Sequence[Batch], watch: bool) -> None:
         self.view, self.vector, self.batches, self.watch = view, view.vector, batches, watch
-        rows = view.rows
         self.starts = list(itertools.accumulate((b.targets.size for b in batches), initial=0))
         targets = np.concatenate([b.targets.ravel() for b in batches])
         order = np.concatenate([b.order.ravel() for b in batches])
-        self.source = _last_writers(targets, order, rows)
-        written = self.source >= 0
+        # A piece of a nest may write few of very many rows: only those from `first` on matter.
+        inside = targets[targets >= 0]
+        self.first = int(inside.min(initial=view.rows - 1))
+        rows = int(inside.max(initial=self.first)) + 1 - self.first
+        self.source = _last_writers(np.maximum(targets - self.first, -1), order, rows)
+        self.span, written = rows, self.source >= 0
         self.all_written = bool(written.all())
         self.rows = None if self.all_written else np.flatnonzero(written)
         if self.rows is not None:
@@ -145,13 +148,13 @@ class Write(_Writer):
         if self.watch:
             return None
         rows = np.full(self.starts[-1], -1, np.intp)
-        rows[self.source] = np.arange(len(self.source)) if self.rows is None else self.rows
+        rows[self.source] = self.first + (np.arange(len(self.source)) if self.rows is None else self.rows)
         return _all_fused(self.batches, np.split(rows, self.starts[1:-1]))
 
     def run(self, memory: Memory, sources: Sources) -> None:
         if self._ran(memory, sources):
             return
-        codes = self.view.of(memory.codes[self.view.name])
+        codes = self._rows_of(memory.codes)
         results = codes if self.in_place else np.empty((self.starts[-1], self.vector), codes.dtype)
         before = np.empty((self.starts[-1], self.vector), np.int64) if self.watch else None
         for start, batch in zip(self.starts, self.batches, strict=False):
@@ -175,7 +178,11 @@ class Write(_Writer):
         if not self.in_place:
             self._move(results, codes)
         if before is not None:
-            self._move(before, self.view.of(memory.accumulators[self.view.name]))
+            self._move(before, self._rows_of(memory.accumulators))
+
+    def _rows_of(self, arrays: Mapping[str, Array]) -> Array:
+        """The rows of its buffer from the first to the last that it writes."""
+        return self.view.of(arrays[self.view.name])[self.first : self.first + self.span]
 
     def _move(self, results: Array, target: Array) -> None:
         if self.rows is None:
