@@ -90,7 +90,7 @@ class Range:
         extremes = np.maximum(-self.channels.lows, self.channels.highs)
         if self.method in ("min-max", "percentile"):
             return np.asarray(extremes.max(axis=0))
-        return np.asarray([_typical_extreme(channel, _deviations(bits)) for channel in extremes.T])
+        return _typical_extremes(extremes, _deviations(bits))
 
     def bounds(self, bits: int) -> tuple[float, float]:
         """The interval, 0 included, that codes of `bits` bits should span."""
@@ -132,7 +132,8 @@ class Range:
         """The interval before any clipping, from the ends of every sample."""
         if self.method in ("min-max", "percentile"):
             return float(lows.min()), float(highs.max())
-        return -_typical_extreme(-lows, _deviations(bits)), _typical_extreme(highs, _deviations(bits))
+        low, high = _typical_extremes(np.stack([-lows, highs], axis=1), _deviations(bits))
+        return -float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +162,8 @@ def _deviations(bits: int) -> float:
     return (bits + 2) / 5
 
 
-def _typical_extreme(extremes: F64, deviations: float) -> float:
-    """Where a new sample's largest value will probably lie.
+def _typical_extremes(extremes: F64, deviations: float) -> F64:
+    """Where a new sample's largest value will probably lie, for each column of (samples, columns).
 
     Largest values of trained networks' samples spread like a log-normal variable, with outliers
     that one calibration set has and the next has not.  So take the median of their logarithms
@@ -170,11 +171,12 @@ def _typical_extreme(extremes: F64, deviations: float) -> float:
     deviation of a normal variable, unmoved by outliers).  One sample is its own extreme, and nothing
     goes further than BEYOND times what was seen: two samples 1000 times apart are no distribution.
     """
-    if extremes.min() <= 0:
-        return float(extremes.max())
-    logs = np.log(extremes)
-    middle, upper = np.quantile(logs, (0.5, 0.8413))
-    return min(float(np.exp(middle + deviations * (upper - middle))), BEYOND * float(extremes.max()))
+    positive, most = extremes.min(axis=0) > 0, extremes.max(axis=0)
+    logs = np.log(np.where(positive, extremes, 1.0))
+    middle, upper = np.quantile(logs, (0.5, 0.8413), axis=0)
+    probable = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most)
+    found: F64 = np.where(positive, probable, most)
+    return found
 
 
 def _without_infinities(values: Array) -> Array:

@@ -62,9 +62,10 @@ def make_product(weights: Array, low: int, high: int, zero: int, *, threads: int
     weights  (K, N), or (G, K, N) for G products side by side; the left operand is then
              (G, rows, K)
     """
-    bound = partial_bound(weights, low - zero, high - zero)
+    positive, negative = _column_sums(weights)
+    bound = _bound(positive, negative, low - zero, high - zero)
     fits_byte = high - low <= 255 and weights.dtype == np.int8
-    raw = 255 * int(np.abs(weights.astype(np.int64)).sum(axis=-2).max(initial=0))
+    raw = 255 * int((positive + negative).max(initial=0))
     if weights.ndim == 2 and weights.size and fits_byte and max(raw, bound) < 2**31:
         shift = 0 if low >= 0 else 128
         for form in (_signed, _unsigned):
@@ -77,11 +78,27 @@ def make_product(weights: Array, low: int, high: int, zero: int, *, threads: int
     return _Matrix(weights.astype(np.int64), Operand(np.dtype(np.int64), -zero, 0), bound)
 
 
+BOUND_ROWS = 64
+"""Rows of a matrix that are summed at a time, as int64."""
+
+
 def partial_bound(weights: Array, low: int, high: int) -> int:
     """The largest magnitude any sum of some rows of `x @ weights` can take, low <= x <= high."""
-    wide = weights.astype(np.int64)
-    positive = np.maximum(wide, 0).sum(axis=-2)
-    negative = positive - wide.sum(axis=-2)
+    return _bound(*_column_sums(weights), low, high)
+
+
+def _column_sums(weights: Array) -> tuple[Array, Array]:
+    """The sums of the positive entries of each column, and of the negative ones' magnitudes."""
+    shape = (*weights.shape[:-2], weights.shape[-1])
+    positive, total = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for first in range(0, weights.shape[-2], BOUND_ROWS):
+        wide = weights[..., first : first + BOUND_ROWS, :].astype(np.int64)
+        total += wide.sum(axis=-2)
+        positive += np.maximum(wide, 0, out=wide).sum(axis=-2)
+    return positive, positive - total
+
+
+def _bound(positive: Array, negative: Array, low: int, high: int) -> int:
     up = int((positive * max(high, 0) - negative * min(low, 0)).max(initial=0))
     down = int((negative * max(high, 0) - positive * min(low, 0)).max(initial=0))
     return max(up, down)

@@ -109,7 +109,7 @@ def import_gemm(build: Builder, node: Node) -> None:
     encoded_bias = known.get(node.input(2)) if beta == 1 else None
     if encoded_bias is not None:
         encoded_bias = encoded_bias.map(lambda c: _row(build, node, c, columns))
-    given = Operands(a, alpha * weight, encoded, bias, encoded_bias)
+    given = Operands(a, weight if alpha == 1 else alpha * weight, encoded, bias, encoded_bias)
     _add_matrix(build, node, given, lambda w: w.T if transposed else w)
 
 

@@ -61,13 +61,15 @@ class Plane:
 def planes(values: Array) -> tuple[Plane, ...]:
     """Write integers as a sum of byte planes: one where 256 neighbouring integers hold them all."""
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    rest, low, high = values.astype(np.int64), min(low, 0), max(high, 0)
+    low, high = min(low, 0), max(high, 0)
+    rest = values.astype(np.int64) if high - low > 255 else values
     parts: list[Plane] = []
     while high - low > 255:
         parts.append(Plane((rest & 255).astype(np.uint8), 0, 8 * len(parts)))
         rest, low, high = rest >> 8, low >> 8, high >> 8
     zero = 128 if -128 <= low < 0 and high < 128 else -low
-    parts.append(Plane((rest + zero).astype(np.uint8), zero, 8 * len(parts)))
+    # Modulo 256, where the sum, which fits a byte, is the same.
+    parts.append(Plane(rest.astype(np.uint8) + np.uint8(zero % 256), zero, 8 * len(parts)))
     return tuple(parts)
 
 

@@ -138,10 +138,12 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int, drives: F64
     if op.given is not None:
         return _given(op, op.given, codes)
     top = (1 << (bits - 1)) - 1
-    real = op.weight * np.asarray(codes[op.input].steps or 1)[..., None]  # of one step of the scale
+    steps = codes[op.input].steps
+    real = op.weight * np.asarray(steps)[..., None] if steps else op.weight  # of one step of the scale
     weight = np.moveaxis(real, -1, 0)  # (M / groups, *kernel, C)
     split = weight.reshape(*weight.shape[:-1], op.groups, -1)  # (M / groups, *kernel, groups, C / groups)
-    largest = np.abs(split).max(axis=(*range(1, split.ndim - 2), split.ndim - 1))  # (M / groups, groups)
+    others = (*range(1, split.ndim - 2), split.ndim - 1)
+    largest = np.maximum(split.max(axis=others), -split.min(axis=others))  # (M / groups, groups)
     per_channel = largest.T.ravel()  # (M,)
     least = np.abs(op.bias) / (codes[op.input].scale * 2.0 ** (bits + BIAS_BITS))
     scale = np.where(per_channel > 0, np.maximum(per_channel / top, least), 0.0).astype(np.float32)
@@ -149,11 +151,13 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int, drives: F64
     per_weight = np.repeat(
         scale.astype(np.float64).reshape(op.groups, -1), op.in_channels // op.groups, axis=0
     )  # (C, M / groups)
-    quantised = np.clip(np.rint(real / per_weight), -top, top)
+    exact = real / per_weight
+    quantised = np.rint(exact)
+    np.clip(quantised, -top, top, out=quantised)
     step = codes[op.input].scale * scale.astype(np.float64)
     correction = np.zeros(op.out_channels, np.int64)
     if drives is not None:
-        correction = mean_error(real / per_weight - quantised, drives, op.groups)
+        correction = mean_error(exact - quantised, drives, op.groups)
     return replace(
         op,
         weight_codes=quantised.astype(np.int8 if bits <= 8 else np.int16),
