@@ -273,7 +273,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
 @pytest.mark.parametrize("words", [["models"], ["models", "--json"]])
 def test_a_full_disk_behind_standard_output_is_one_error(words: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "redc.cli", *words]
+        command = [sys.executable, "-m", "redc", *words]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "error: cannot write standard output: No space left on device"

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(?<=```console\n)\$ (?P<command>.*)\n(?P<output>(?:.*\n)*?)(?=```\n)")
-MODULES = {"make demo": "redc.demo", "redc": "redc.cli"}
+MODULES = {"make demo": "redc.demo", "redc": "redc"}
 
 
 def ran(command: str, folder: Path) -> str:

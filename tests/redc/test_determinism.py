@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def _compiled_apart(folder: Path, seed: str) -> tuple[bytes, bytes]:
     """Text and data of one `redc compile` in a process of its own."""
     folder.mkdir()
-    command = [sys.executable, "-m", "redc.cli", "compile", "ppocrv4_db_head", "-o", "head.red"]
+    command = [sys.executable, "-m", "redc", "compile", "ppocrv4_db_head", "-o", "head.red"]
     shape = ["--shape", "p2o.Concat.1=1,96,16,16"]
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
     subprocess.run([*command, *shape], cwd=folder, env=environment, check=True, capture_output=True)
