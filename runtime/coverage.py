@@ -63,7 +63,7 @@ def input_notes(
             continue
         low, high = ((end - buffer.zero) * buffer.scale for end in (buffer.type.low, buffer.type.high))
         codes = buffer.type.high - buffer.type.low + 1
-        span = float(array.max() - array.min()) / buffer.scale + 1
+        span = (float(array.max()) - float(array.min())) / buffer.scale + 1
         problem = ""
         if shares[name] > SOME:
             problem = (
