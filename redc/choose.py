@@ -18,6 +18,7 @@ from redc.ir.graph import CrossbarOp, Graph
 from redc.mapping.mappings import DECONVOLUTION_MAPPINGS, origins
 from redc.mapping.schedule import Choice, Problem, Schedule
 from redc.passes.context import Context, Merge, Minimise
+from redc.passes.mapped import problem_of, table_of, with_tables
 
 if TYPE_CHECKING:
     from runtime.cost import Cost
@@ -82,8 +83,6 @@ def choose(graph: Graph, context: Context) -> dict[int, Schedule]:
 
 def weighed(graph: Graph, op: CrossbarOp, context: Context) -> Iterator[Candidate]:
     """Every candidate that fits the target.  Raises UserError if none does."""
-    from redc.passes.schedule import problem_of, table_of
-
     price, fits = _PRICES[context.options.minimise], False
     problem: UserError | None = None
     for each in candidates(problem_of(graph, op)):
@@ -109,8 +108,6 @@ def _together(
 
     Parts that layers share (lanes of adders and vector unit) are taken as if each had its own.
     """
-    from redc.passes.schedule import with_tables
-
     assert context.costs is not None
     tables = {position: candidate.table for position, candidate in chosen.items()}
     try:

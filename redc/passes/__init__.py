@@ -7,6 +7,7 @@ from collections.abc import Callable
 from redc.ir.graph import Graph
 from redc.passes.absorb import absorb_quantisers
 from redc.passes.allocate import allocate_buffers
+from redc.passes.check_options import check_options
 from redc.passes.compose import compose_functions
 from redc.passes.context import Context, Options
 from redc.passes.decompose import decompose_kernels
@@ -14,7 +15,7 @@ from redc.passes.fold import fold_batchnorm_and_add
 from redc.passes.fuse import fuse_activations
 from redc.passes.place import place_on_arrays
 from redc.passes.quantise import quantise
-from redc.passes.schedule import check_options, schedule_rounds
+from redc.passes.schedule import schedule_rounds
 
 Pass = Callable[[Graph, Context], Graph]
 

@@ -16,6 +16,8 @@ Minimise = Literal["cycles", "energy", "area", "edp"]
 MERGES = get_args(Merge)
 ORIGINS = get_args(Origin)
 MINIMISE = get_args(Minimise)
+AUTO = "auto"
+"""Not a mapping: the cheapest of all, layer by layer."""
 
 
 @dataclass(frozen=True, slots=True)
