@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isa.costs import COMPONENTS, Costs
 from isa.program import Program
+from redc.paper_study import BASE, LAYERS, Counted, Study, claimed, energy_of, percent
 from runtime.cost import cost_of
 from runtime.cost_report import heading
 from runtime.count import count
-from runtime.counters import Counters
 
-if TYPE_CHECKING:
-    from redc.paper import Study
-
-Counted = list[tuple[str, Counters]]
 Change = Callable[[Counted, Costs], tuple[Counted, Costs]]
 
 WIDTHS: Mapping[str, str] = {
@@ -94,8 +90,6 @@ def changes() -> Iterator[tuple[str, Change]]:
 
 def saved(s: Study, layer: str, design: str, target: str, change: Change) -> float:
     """Share of zero-padding's energy that `design` saves under a change."""
-    from redc.paper import BASE, energy_of
-
     energies = []
     for which in (BASE, design):
         program, counters, _ = s.found[layer, which, target]
@@ -111,8 +105,6 @@ def sensitivity(s: Study) -> Iterator[str]:
 
 
 def _columns(s: Study) -> list[tuple[str, str]]:
-    from redc.paper import LAYERS
-
     return [(layer, target) for target in s.files for layer in (LAYERS[0], LAYERS[-1])]
 
 
@@ -127,8 +119,6 @@ def _table(s: Study, base: list[str], rows: list[tuple[str, list[str], str]]) ->
 
 
 def _energy(s: Study) -> Iterator[str]:
-    from redc.paper import claimed, percent
-
     columns = _columns(s)
     base = [s.saving(layer, claimed(layer), target) for layer, target in columns]
     found = [
@@ -147,8 +137,6 @@ def _energy(s: Study) -> Iterator[str]:
 
 
 def _speed(s: Study) -> Iterator[str]:
-    from redc.paper import BASE, claimed
-
     columns = _columns(s)
 
     def speedup(layer: str, target: str, fields: tuple[str, ...], factor: int) -> float:
