@@ -26,6 +26,11 @@ class Closeness:
     max_abs_err: float
     cosine: float | None
 
+    @property
+    def exact(self) -> bool:
+        """Nothing differs."""
+        return self.sqnr_db == math.inf
+
     @staticmethod
     def of(value: Array, reference: Array) -> Closeness:
         got, wanted = (np.asarray(a, np.float64).ravel() for a in (value, reference))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -75,6 +76,7 @@ class LayerRow:
             "mapping": self.mapping,
             "integer_exact": self.integer_exact,
             "sqnr_db": finite(self.closeness.sqnr_db) if self.closeness else None,
+            "exact": self.closeness.exact if self.closeness else None,
             "rounds": self.rounds,
             "cycles": self.cycles,
             "arrays": self.arrays,
@@ -102,6 +104,7 @@ class OutputRow:
             "name": self.name,
             "shape": list(self.shape),
             "sqnr_db": finite(self.sqnr_db),
+            "exact": self.sqnr_db == math.inf,
             "max_abs_err": finite(self.max_abs_err),
             "cosine": self.cosine,
         }
@@ -184,7 +187,9 @@ class Report:
         return [layer for layer in self.layers if layer.clipped is not None and layer.clipped > MUCH]
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON document; infinities and what does not apply are null."""
+        """The JSON document; infinities and what does not apply are null.
+
+        A `sqnr_db` of null with `exact` true is no difference at all, with `exact` false the worst."""
         return {
             "schema": SCHEMA,
             "model": self.model,

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 import redc
 from isa.program import Address, Affine, Instruction, Loop, Program
 from redc.diff import Closeness, diff
+from redc.diff_report import OutputRow
 
 SHAPE = (2, 5, 3, 3)
 
@@ -262,9 +263,9 @@ def test_the_json_document_has_the_keys_of_the_design(program, inputs):
         "schema", "model", "target", "mapping", "engine", "fidelity", "passed", "outputs", "layers", "totals",
         "hosts", "inputs", "notes",
     ]  # fmt: skip
-    assert list(document["outputs"][0]) == ["name", "shape", "sqnr_db", "max_abs_err", "cosine"]
+    assert list(document["outputs"][0]) == ["name", "shape", "sqnr_db", "exact", "max_abs_err", "cosine"]
     assert list(document["layers"][0]) == [
-        "name", "kind", "op", "nodes", "tensor", "mapping", "integer_exact", "sqnr_db",
+        "name", "kind", "op", "nodes", "tensor", "mapping", "integer_exact", "sqnr_db", "exact",
         "rounds", "cycles", "arrays", "host_s", "conversions", "saturated", "rounded", "clipped",
         "energy_j", "latency_s", "energy_aj", "leakage_aj",
     ]  # fmt: skip
@@ -291,6 +292,12 @@ def test_closeness_of_equal_zero_and_opposite_tensors():
     assert Closeness.of(zeros, ones) == Closeness(0.0, 1.0, None)
     assert Closeness.of(-ones, ones).cosine == -1.0
     assert Closeness.of(ones * 1.1, ones).sqnr_db == pytest.approx(20.0)
+
+
+def test_json_tells_no_difference_from_the_worst_one():
+    best, worst = (OutputRow("y", (4,), sign * math.inf, 0.0, None).as_dict() for sign in (1, -1))
+    assert (best["sqnr_db"], worst["sqnr_db"]) == (None, None)
+    assert (best["exact"], worst["exact"]) == (True, False)
 
 
 def test_the_module_and_the_function_are_called_alike(program, inputs):
