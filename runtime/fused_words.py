@@ -181,6 +181,8 @@ class Words:
 
     def _apply(self, value: Apply, inner: Node) -> Node:
         constant, spec = self.program.constant(value.constant), INSTRUCTIONS[value.mnemonic]
+        if constant.dtype.kind != "f":  # of few bits, -128 has no magnitude; of u64, products are floats
+            constant = constant.astype(np.int64)
         attributes = attributes_of(value)
         interval = RULES[value.mnemonic]([inner.interval], [constant], attributes)
         low, high = inner.interval

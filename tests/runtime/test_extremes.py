@@ -1,0 +1,67 @@
+"""Numbers at the ends of their types: fast computes what step computes, and step what integers give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import isa
+from runtime import fused_forms, fused_words, run
+
+TARGET = """\
+.isa 1
+.target "by hand" rows any columns any arrays any cell 2 encoding offset pair shared dac 1 adc 8 share 8 \
+adders 1 vector 2 read 10 write 22
+"""
+
+
+def both(text: str, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The codes of %y, which both engines agree on."""
+    program = isa.parse(TARGET + text)
+    isa.verify(program)
+    slow, fast = (run(program, {"x": x}, engine=engine).buffers["y"] for engine in ("step", "fast"))
+    np.testing.assert_array_equal(fast, slow)
+    return slow
+
+
+@pytest.fixture
+def _kernels_at_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused_forms, "WORTH", -1)
+        patch.setattr(fused_words, "LANES", 2)
+        yield
+
+
+TABLE = np.arange(-128, 128) * 100
+AFTER_A_LOOKUP = """\
+.input %x i8[16,16] scale 1 zero 0 onnx "x" i8[16,16] axis 1
+.output %y i64[16,16] scale 1 zero 0 onnx "y" i64[16,16] axis 1
+.const "t" i16[256] = {table}
+.const "c" {kind}[1] = {value}
+.layer "l"
+loop q, 0, 16
+ load v0, %x[q]
+ lookup v0, v0, "t", low=-128
+ {mnemonic} v0, v0, "c"
+ store %y[q], v0
+end
+"""
+
+
+@pytest.mark.usefixtures("_kernels_at_once")
+@pytest.mark.parametrize("mnemonic", ["div", "mul"])
+@pytest.mark.parametrize(
+    ("kind", "value"), [("i8", -(2**7)), ("i16", -(2**15)), ("i32", -(2**31)), ("u64", 2**49 - 1)]
+)
+def test_a_constant_after_a_lookup_is_wide_whatever_its_type(mnemonic: str, kind: str, value: int) -> None:
+    words = {"table": ", ".join(map(str, TABLE)), "kind": kind, "value": value, "mnemonic": mnemonic}
+    x = np.arange(-128, 128, dtype=np.int8).reshape(16, 16)
+    found = both(AFTER_A_LOOKUP.format(**words), x).ravel().tolist()
+    if mnemonic == "mul":
+        assert found == [entry * value for entry in TABLE.tolist()]
+    else:
+        halves = [(2 * abs(entry) + abs(value)) // (2 * abs(value)) for entry in TABLE.tolist()]
+        assert [abs(quotient) for quotient in found] == halves
