@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 
-from redc.oracle.given import Given, difference, made_codes, weight_input
+from redc.oracle.given import MOVES, Given, difference, made_codes, weight_input
 from redc.sessions import exposing, loops_of, make_session, run_session
 
 Array = npt.NDArray[Any]
@@ -234,7 +234,7 @@ class Network:
         while tensor not in self._shaped:
             node = self.maker(tensor)
             passed.append(tensor)
-            if node is None or self.acts_as(node) not in RESHAPES:
+            if node is None or self.acts_as(node) not in (*RESHAPES, *MOVES) or tensor in node.output[1:]:
                 self._shaped[tensor] = node
             else:
                 tensor = node.input[0]
