@@ -94,7 +94,7 @@ def needed_values(
         except UserError as error:
             asked = {name for e in error.errors if isinstance(e, NeedsValue) for name in e.inputs}
             more = [name for name in values if name in asked and name in free]
-            if not more:
+            if not more or len(more) == len(free):  # a program without inputs computes nothing
                 return bound
             bound.update((name, values[name]) for name in more)
         else:

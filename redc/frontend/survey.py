@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import onnx
 
 from redc.errors import UserError, raise_all
 from redc.frontend.builder import Builder, channel_axis
+from redc.frontend.constants import FOLDED
 from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.rejected import Broken, Rejected
@@ -70,7 +72,7 @@ class Survey:
                 if not import_node(self.build, node):
                     self.mine.add(node.index)
             except Rejected as reason:
-                if isinstance(reason, Broken) or (reason.needs and node.op in WEIGHTED):
+                if isinstance(reason, Broken) or self._to_bind(node, reason):
                     errors.append(reason.at(self.source.place(node.describe(reason.tensor))))
                 self.build.take_back(before)
                 self.host[node.index] = reason
@@ -78,6 +80,26 @@ class Survey:
             self.at += [position] * (self.build.count - before)
         raise_all(errors)
         return self
+
+    def _to_bind(self, node: Node, reason: Rejected) -> bool:
+        """Whether `node` only lacks the values of graph inputs that can be nothing but weights."""
+        if not reason.needs or node.op not in WEIGHTED:
+            return False
+        weight = _static(self.type_of(node.input(1)))
+        if node.op == "MatMul" and weight is not None and len(weight) != 2:
+            return False  # a batch of matrices, as attention has them
+        return not self._data.intersection(reason.needs)
+
+    @cached_property
+    def _data(self) -> set[str]:
+        """Every tensor that some node reads as other than a weight, and what it is folded from."""
+        found: set[str] = {output.name for output in self.source.outputs}
+        for node in reversed(self.source.nodes):
+            if node.op in WEIGHTED:
+                found.update(node.inputs[:1])
+            elif node.operator not in FOLDED or found.intersection(node.outputs):
+                found.update(node.reads)
+        return found
 
     def type_of(self, name: str) -> onnx.TypeProto | None:
         """The type of a tensor that is no constant, as far as it is known."""

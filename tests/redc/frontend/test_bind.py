@@ -103,3 +103,24 @@ def test_the_command_line_binds_npy_and_npz(
     capsys.readouterr()
     assert main(["diff", *words, "--bind", f"b={tmp_path / 'b.npz'}"]) == 2
     assert "did you mean 'B'?" in capsys.readouterr().err
+
+
+def test_products_of_two_inputs_that_no_crossbar_could_hold_need_no_binding() -> None:
+    attention = parse(
+        "kt = Transpose <perm = [0, 2, 1]> (k)\n s = MatMul(q, kt)\n p = Softmax(s)\n y = MatMul(p, v)",
+        x="float[1, 3, 4] q, float[1, 3, 4] k, float[1, 3, 4] v",
+        y="float[1, 3, 4] y",
+    )
+    values = {name: np.random.default_rng(3).standard_normal((1, 3, 4)).astype(np.float32) for name in "qkv"}
+    assert needed_values(attention, values, hosts=True) == {}
+    report = redc.diff(attention, inputs=values)
+    assert report.passed
+    assert not any("bound" in line for line in report.about)
+
+
+def test_an_input_that_is_data_as_well_is_never_bound() -> None:
+    mixed = parse("r = Relu(x)\n s = MatMul(r, x)\n y = Softmax(s)", x="float[3, 3] x", y="float[3, 3] y")
+    values = {"x": np.eye(3, dtype=np.float32)}
+    assert needed_values(mixed, values, hosts=True) == {}
+    assert redc.diff(mixed, inputs=values).passed
+    assert needed_values(mixed, values) == {}  # without hosts: an error, but no program without inputs
