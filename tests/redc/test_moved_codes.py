@@ -23,8 +23,8 @@ def test_moved_codes_of_a_quantised_model_are_exact(op: str) -> None:
         <ir_version: 8, opset_import: ["" : 17]>
         moved (float[1, 2, 4, 4] x) => (float[A, B, C, D] y)
         <float s = {{0.02}}, uint8 z = {{128}}, float ws = {{0.1}}, int8 wz = {{0}}, float os = {{0.05}},
-         float ys = {{0.2}}, int8[2, 2, 1, 1] w = {{3, -7, 10, 21}}, int64[8] pads = {{0, 0, 1, 1, 0, 0, 1, 1}},
-         float[4] scales = {{1.0, 1.0, 2.0, 2.0}}>
+         float ys = {{0.2}}, int8[2, 2, 1, 1] w = {{3, -7, 10, 21}},
+         int64[8] pads = {{0, 0, 1, 1, 0, 0, 1, 1}}, float[4] scales = {{1.0, 1.0, 2.0, 2.0}}>
         {{
             q = QuantizeLinear (x, s, z)
             a = QLinearConv (q, s, z, w, ws, wz, os, z)
