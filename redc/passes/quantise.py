@@ -34,12 +34,10 @@ from redc.passes.context import Context, Options
 from redc.passes.correct import mean_drives, mean_error
 from redc.passes.stencil_codes import stencil_codes
 from redc.passes.tables import GRID, SATURATING, build_table, finer, tabulate
+from redc.passes.terms import common_terms
 
 TABLE_BITS = 12
 """A function of values of at most so many bits is tabled code by code."""
-
-MULTIPLIER_BITS = 15
-"""At least, of what scales the terms of an elementwise operator."""
 
 DIVIDEND_BITS = 30
 """Of a constant that is divided."""
@@ -199,8 +197,7 @@ def _bias_codes(op: CrossbarOp | VectorOp, bias: F64, step: F64) -> Array:
 
 
 def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
-    """Integer multipliers of MULTIPLIER_BITS (or as many as the output has) and sign, on a step of
-    their own per channel."""
+    """Integer multipliers on a step of their own per channel, or a table, or a quotient."""
     direct = _direct(op, codes)
     if direct is not None:
         return direct
@@ -214,14 +211,13 @@ def _vector(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp:
         requantise = _requantise(op.activation, product, codes[op.output])
         return replace(op, multipliers=ones, bias_codes=np.zeros((), np.int64), requantise=requantise)
     real = [f * codes[name].scales for f, name in zip(op.factors, op.inputs, strict=True)]
-    largest = np.maximum.reduce([np.abs(r) for r in np.broadcast_arrays(*real, op.bias)[:-1]])
-    one = 1 << max(MULTIPLIER_BITS, codes[op.output].bits)
-    step = np.where(largest > 0, largest / one, float(ZERO_CHANNEL_SCALE))
+    out, sources = codes[op.output], [codes[name] for name in op.inputs]
+    terms = common_terms(op.combine, real, op.bias, sources, out, op.activation)
     return replace(
         op,
-        multipliers=tuple(np.rint(r / step).astype(np.int64) for r in real),
-        bias_codes=_bias_codes(op, op.bias, step),
-        requantise=_requantise(op.activation, np.asarray(step), codes[op.output]),
+        multipliers=terms.multipliers,
+        bias_codes=_bias_codes(op, terms.bias, terms.step),
+        requantise=_requantise(op.activation, terms.step, out),
     )
 
 
