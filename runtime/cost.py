@@ -60,6 +60,7 @@ class LayerCost:
     cycles: int
     dynamic: Amounts
     leakage: Amounts
+    on_host: bool = False
 
     @property
     def energy(self) -> int | None:
@@ -159,9 +160,10 @@ class Cost:
     def layer(self, position: int) -> dict[str, Any]:
         """For one of the `layers` of a JSON document."""
         found = self.layers[position]
+        unknown = found.on_host or self.frequency is None
         return {
             "energy_j": joules(found.energy),
-            "latency_s": self.seconds(found.cycles),
+            "latency_s": None if unknown else found.cycles / (self.frequency or 1),
             "energy_aj": dict(found.dynamic),
             "leakage_aj": dict(found.leakage),
         }
@@ -195,7 +197,7 @@ def cost_of(program: Program, counters: Sequence[tuple[str, Counters]], costs: C
             dynamic[part] = None if on_host else times(count, part, "energy")
             known = not on_host and power is not None and frequency is not None
             leakage[part] = _over(power, counted.cycles, frequency) if known else None
-        layers.append(LayerCost(name, counted.cycles, dynamic, leakage))
+        layers.append(LayerCost(name, counted.cycles, dynamic, leakage, on_host))
     unmodelled = [*costs.unpublished(), WIRES] if costs else [UNKNOWN]
     if any(counted.host_calls for _, counted in counters):
         unmodelled.append(HOST)
