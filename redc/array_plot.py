@@ -122,7 +122,8 @@ def _panel(layer: LayerMap, axes: Axes, inches: float) -> None:
     axes.set_xlim(-0.004 * total[0], 1.004 * total[0])
     axes.set_ylim(1.01 * total[1], -0.01 * total[1])
     scale = WIDTH * 0.9 * 72 / total[0], inches * 72 / total[1]  # points per line
-    if LEAN < total[0] / total[1] < 1 / LEAN:
+    to_scale = LEAN < total[0] / total[1] < 1 / LEAN
+    if to_scale:
         scale = min(scale), min(scale)
         axes.set_aspect("equal", anchor="NW")
     _label_seats(layer, axes, corner, scale)
@@ -130,7 +131,7 @@ def _panel(layer: LayerMap, axes: Axes, inches: float) -> None:
     _name_phases(layer, axes, phases, colours)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.set_title(_title(layer), fontsize=10, loc="left", color=INK)
+    axes.set_title(_title(layer, to_scale), fontsize=10, loc="left", color=INK)
 
 
 def _colours(count: int) -> list[Any]:
@@ -197,7 +198,7 @@ def _label_axes(layer: LayerMap, axes: Axes) -> None:
         axes.set_xticks([])
 
 
-def _title(layer: LayerMap) -> str:
+def _title(layer: LayerMap, to_scale: bool) -> str:
     x, rows, columns = layer.crossbar, *layer.matrix
     what = f"{x.count} sub-crossbars" if x.count > 1 else "one matrix"
     blocks = f", {x.groups} diagonal blocks each" if x.groups > 1 else ""
@@ -208,6 +209,7 @@ def _title(layer: LayerMap) -> str:
     phases = len({seat.writes for seat in layer.table.placements})
     blanks = seats - len(layer.table.placements)
     key = ["colour: phase"] * (phases > 1) + ["hatched: blank"] * (blanks > 0)
+    key += ["not to scale"] * (not to_scale)
     return (
         f"{layer.name}: {layer.table.mapping} on {layer.target.name}{turns}\n"
         f"{what} of {rows} x {columns}{blocks}; {arrays} of {high} x {wide} weights, "

@@ -52,7 +52,7 @@ def plot(report: MonteCarlo, path: str | Path) -> None:
     axes.set_axisbelow(True)
     many = f"{report.trials} machines (tick: median, bar: 5 to 95 %)"
     some = f"\n{MOST} of {len(report.layers)} layers, those of lowest SQNR" * (len(report.layers) > MOST)
-    title = f"{report.model} on {report.target}: {many}{some}"
+    title = f"{Path(report.model).name} on {report.target}: {many}{some}"
     axes.set_title(title, fontsize=9, loc="left", color=INK)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     write_figure(figure, path)
