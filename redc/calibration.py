@@ -36,6 +36,12 @@ SATURATED = 0.1
 BEYOND = 4
 """How far past the largest value seen codes may reach: two bits' worth."""
 
+CHECK_SAMPLES = "check the samples and the weights for NaN, infinity and overflow"
+CHECK_WEIGHTS = (
+    "no samples were given and these are assumed; give real ones with --calibrate FILE.npz, "
+    "or check the weights for NaN, infinity and overflow"
+)
+
 RUN = 16
 """Samples run at once where the model leaves the batch open."""
 
@@ -199,6 +205,7 @@ def observe(
     axes: Mapping[str, int] | None = None,
     title: str = "model",
     saturating: Collection[str] = (),
+    assumed: bool = False,
 ) -> dict[str, Range]:
     """Run `model` on `samples` and return the range of every tensor in `tensors`, and of each channel
     of those in `axes`.
@@ -208,8 +215,9 @@ def observe(
     the model leaves axis 0 open; samples that do not fill a run are dropped.  With `pieces` > 1
     every spatial axis is cut into so many and the model runs on one tile at a time: a network of
     convolutions takes nearly the same values there, in a fraction of the memory.  `title`
-    names the model in errors; `saturating` are tensors that may take infinite values.  Raises
-    UserError if another value is not finite or there are too few samples.
+    names the model in errors; `saturating` are tensors that may take infinite values; `assumed`
+    samples are nobody's mistake, which hints of errors respect.
+    Raises UserError if another value is not finite or there are too few samples.
     """
     names = list(dict.fromkeys(tensors))
     samples = checked_samples(samples, ports)
@@ -234,7 +242,7 @@ def observe(
             raise UserError(
                 f"it takes a value that is {error} on a calibration sample",
                 place=f"{title}: tensor {name!r}",
-                hint="check the samples and the weights for NaN, infinity and overflow",
+                hint=CHECK_WEIGHTS if assumed else CHECK_SAMPLES,
             ) from error
 
     for start in range(0, runs, at_once):

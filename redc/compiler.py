@@ -40,11 +40,12 @@ CALIBRATION_VALUES = 1 << 25
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A program, and comments for its text by id of instruction."""
+    """A program, comments for its text by id of instruction, and whether samples gave it scales."""
 
     program: Program
     comments: Mapping[int, str]
     graph: Graph
+    calibrated: bool
 
 
 def compile(
@@ -116,7 +117,14 @@ def compile_with(
     else:
         file = load_target_file(str(target))
         machine, costs = file.target, file.costs
-    context = Context(options, machine, look, costs)
+    calibrated = False
+
+    def asked(tensors: tuple[str, ...], axes: Mapping[str, int]) -> Mapping[str, Range]:
+        nonlocal calibrated
+        calibrated = calibrated or bool(tensors)
+        return look(tensors, axes)
+
+    context = Context(options, machine, asked, costs)
     imported = graph
     done: list[str] = ["import"]
     if after:
@@ -132,7 +140,7 @@ def compile_with(
         if after:
             after(name, imported)
     program, comments = emit(imported, machine)
-    return Compiled(program, comments, imported)
+    return Compiled(program, comments, imported, calibrated)
 
 
 def _begin(
@@ -161,8 +169,10 @@ def _begin(
             samples = known_samples(model, ports, _affordable(graph), _noisy_runs(graph))
         name = title or proto.graph.name or "model"
         infinite = {name for op in graph.ops if _may_be_infinite(op) for name in op.outputs}
-        pieces = _pieces(graph)
-        return observe(proto, tensors, samples, ports, pieces, axes=axes, title=name, saturating=infinite)
+        return observe(
+            proto, tensors, samples, ports, _pieces(graph),
+            axes=axes, title=name, saturating=infinite, assumed=calibrate is None,
+        )  # fmt: skip
 
     return graph, look
 

@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 SAMPLES = 8
 INPUT_SEED = 1
 """Of inputs that nobody gave; calibration draws from 0."""
+OWN_SCALES = "scales: from the given inputs themselves; --calibrate FILE.npz takes other samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,15 @@ def set_up(
     if program is None:
         if bound:
             options["bind"] = bound
-        if inputs is not None:
-            options.setdefault("calibrate", inputs)
-        elif "shapes" not in options:
+        own = inputs is not None and "calibrate" not in options
+        if own:
+            options["calibrate"] = inputs
+        elif inputs is None and "shapes" not in options:
             inputs = _known_samples(model, network, input_seed)
             notes += [_samples_note(model, input_seed)] if inputs is not None else []
         compiled = _compiled(model, network, inputs, options)
         program = compiled.program
+        notes += [OWN_SCALES] if own and compiled.calibrated else []
         hosts = {op.name: op.reasons for op in compiled.graph.ops if isinstance(op, HostOp)}
     elif options:
         raise UserError(

@@ -133,11 +133,11 @@ def _hosts(report: Report) -> list[str]:
     shares = ", ".join(f"{unit} {percent(part)}" for unit, part in report.macs.items() if part is not None)
     layers = sum(layer.kind == "host" for layer in report.layers)
     nodes = sum(len(layer.nodes) for layer in report.layers if layer.kind == "host")
-    parts = f"{layers} part{'s' if layers > 1 else ''} of {nodes} nodes"
+    parts = f"{layers} part{'s' if layers > 1 else ''} of {nodes} node{'' if nodes == 1 else 's'}"
     reasons = [reason for each in report.hosts.values() for reason in each]
     more = len(reasons) - MOST_REASONS
     return [
-        f"host: {parts}, {report.host_s * 1e3:.3g} ms; multiply-accumulates: {shares}",
+        f"host: {parts}, {report.host_s * 1e3:.3g} ms; multiply-accumulates: {shares or 'none'}",
         *(f"  {reason}" for reason in reasons[:MOST_REASONS]),
         *([f"  and {more} more (--json lists all)"] if more > 0 else []),
     ]

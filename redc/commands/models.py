@@ -63,7 +63,7 @@ def compile_command(options: argparse.Namespace) -> int:
         )
     else:
         print(f"{output}: {counted(len(program.layers), 'layer')}, {lines} lines, "
-              f"{sum(arrays.values())} arrays on {program.target.name}")  # fmt: skip
+              f"{counted(sum(arrays.values()), 'array')} on {program.target.name}")  # fmt: skip
         for part in hosts:
             print(f"host {part.name}: {counted(len(part.nodes), 'node')}")
             for reason in part.reasons[:MOST_REASONS]:
