@@ -210,7 +210,7 @@ class _Linear:
             largest += self.differences.bound
             self.narrow = dtype == self.differences.dtype
         if self.constant is not None:
-            largest += int(np.abs(self.constant).max())
+            largest += max(int(self.constant.max()), -int(self.constant.min()))
         self.narrow &= (
             largest < {"int32": 2**31, "float32": 2**24, "float64": 2**53, "int64": 2**63}[dtype.name]
         )

@@ -65,3 +65,22 @@ def test_a_constant_after_a_lookup_is_wide_whatever_its_type(mnemonic: str, kind
     else:
         halves = [(2 * abs(entry) + abs(value)) // (2 * abs(value)) for entry in TABLE.tolist()]
         assert [abs(quotient) for quotient in found] == halves
+
+
+def test_a_sum_may_add_the_least_of_all_integers() -> None:
+    text = """\
+.input %x u4[2,2] scale 1 zero 0 onnx "x" u8[2,2] axis 1
+.output %y i64[2,2] scale 1 zero 0 onnx "y" i64[2,2] axis 1
+.const "w" i4[2,2] = 1, 2, 3, 4
+.const "c" i64[1] = -9223372036854775808
+.xbar @k 2 x 2 i4 in u4 data "w" place 0
+.layer "l"
+loop q, 0, 2
+ drive @k, %x[q]
+ fire @k
+ sum v0, @k, "c"
+ store %y[q], v0
+end
+"""
+    found = both(text, np.array([[1, 2], [15, 0]], np.uint8))
+    assert found.tolist() == [[7 - 2**63, 10 - 2**63], [15 - 2**63, 30 - 2**63]]
