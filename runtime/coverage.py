@@ -40,7 +40,8 @@ def clipped(buffer: Buffer, values: Array, steps: Array | int = 1) -> float | No
     if buffer.raw or not values.size:
         return None
     scale = np.float32(1.0 if buffer.scale is None else buffer.scale)
-    codes = np.rint(values / (scale * np.asarray(steps, np.float32)))
+    with np.errstate(over="ignore"):  # what leaves float32 is clipped
+        codes = np.rint(values / (scale * np.asarray(steps, np.float32)))
     low, high = buffer.type.low - buffer.zero, buffer.type.high - buffer.zero
     return float(np.count_nonzero((codes < low) | (codes > high)) / values.size)
 

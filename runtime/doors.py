@@ -146,7 +146,8 @@ def enter(buffer: Buffer, array: Array, codes: Array) -> None:
         return
     real = channels_last(buffer, array).astype(np.float32)
     if buffer.scale is not None:
-        np.divide(real, np.float32(buffer.scale), out=real)
+        with np.errstate(over="ignore"):  # an infinite quotient saturates like any other
+            np.divide(real, np.float32(buffer.scale), out=real)
     np.rint(real, out=real)
     if max(-low, high) < F32_EXACT:
         np.add(real, np.float32(buffer.zero), out=real)
@@ -156,7 +157,7 @@ def enter(buffer: Buffer, array: Array, codes: Array) -> None:
     # Wider than float32 holds: Python's integers, slow and exact, for inputs that nobody has yet.
     zero = buffer.zero
     exact = np.frompyfunc(lambda value: min(max(int(value) + zero, low), high), 1, 1)
-    codes[...] = exact(real)
+    codes[...] = exact(np.nan_to_num(real, copy=False))  # the largest finite float lies beyond all codes
 
 
 # ---------------------------------------------------------------- out

@@ -60,6 +60,15 @@ def test_every_width_saturates_at_its_own_bounds(bits: int, signed: bool) -> Non
     assert result.buffers["x"].tolist() == [kind.low, kind.high, 1, 0]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("engine", ["step", "fast"])
+@pytest.mark.parametrize("bits", [8, 24, 25, 32, 64])
+def test_a_quotient_beyond_float32_saturates(bits: int, engine: str) -> None:
+    kind = IntType(True, bits)
+    result = run(convert(kind, 0.01, 0), {"in": f32(-3e38, 3e38, 0.5, 0)}, engine=engine, verify=False)
+    assert result.buffers["x"].tolist() == [kind.low, kind.high, 50, 0]
+
+
 def test_smaller_types_that_float32_holds_exactly_are_taken() -> None:
     for dtype in (np.float16, np.int8, np.uint8, np.int16, np.bool_):
         assert through({"in": np.ones(4, dtype)}).outputs["out"].tolist() == [1, 1, 1, 1]
