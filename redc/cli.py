@@ -337,3 +337,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report_errors([problem], f"error: {message}\n  hint: {hint}", json="--json" in words)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
