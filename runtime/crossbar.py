@@ -44,7 +44,8 @@ class Group:
         self.planes = planes_of(crossbar.input_type, target.dac)
         blocks = blocks_of(crossbar, weights)
         # Of one plane, every partial sum is at most (sum of |weight| of the column) * (largest digit).
-        column = int(np.abs(blocks.astype(np.int64)).sum(axis=2).max(initial=0))
+        # In double precision: exact where it matters, and 64 bits could overflow.
+        column = int(np.abs(blocks.astype(np.float64)).sum(axis=2).max(initial=0))
         digit = max(max(plane.high, -plane.low) for plane in self.planes)
         self.cells: Array = blocks.astype(exact_type(column * digit))
         wide = np.int32 if crossbar.input_type.bits < 32 else np.int64

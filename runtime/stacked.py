@@ -131,7 +131,7 @@ def stack(program: Program, iterations: Iterations, values: Sequence[Linear]) ->
         alone = len({(slot, piece.source) for slot, piece in chosen}) == len(chosen)
         weights = np.zeros((len(taps), rows, len(values), columns), dtype if alone else np.int64)
         for slot, piece in chosen:
-            weights[taps[piece.source], :, slot] += cells(program, piece)
+            weights[taps[piece.source], :, slot] += cells(program, piece).astype(weights.dtype)
         parts.append(Stacked(iterations, buffer, crossbar, list(taps), _narrow(weights)))
     return parts
 

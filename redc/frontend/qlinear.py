@@ -53,6 +53,12 @@ def import_between(build: Builder, node: Node) -> None:
     op, float_import = BETWEEN[node.op]
     if node.attributes.get("channels_last", 0):
         raise Rejected("its channels lie last")
+    if (
+        op == "AveragePool"
+        and node.attributes.get("ceil_mode", 0)
+        and node.attributes.get("count_include_pad", 0)
+    ):
+        raise Rejected("onnxruntime divides by the whole kernel where it overhangs the padding")
     first = 2 if node.op == "QLinearConcat" else 0
     count = (len(node.inputs) - first) // 3 if first else 2 if node.op in ("QLinearAdd", "QLinearMul") else 1
     names = [_real(build, node, first + 3 * i) for i in range(count)]
