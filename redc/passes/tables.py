@@ -35,18 +35,22 @@ class Saturating:
     reach: Callable[[float], float]
     steepest: float
     curvature: float
+    inverse: Callable[[float], float]
     low: float
     high: float
 
 
 SATURATING = {
     # max |tanh''| = 4 / (3 sqrt 3); max |sigmoid''| = 1 / (6 sqrt 3)
-    "tanh": Saturating(np.tanh, lambda t: math.atanh(1 - t), 1.0, 4 / (3 * math.sqrt(3)), -1.0, 1.0),
+    "tanh": Saturating(
+        np.tanh, lambda t: math.atanh(1 - t), 1.0, 4 / (3 * math.sqrt(3)), math.atanh, -1.0, 1.0
+    ),
     "sigmoid": Saturating(
         lambda x: 1 / (1 + np.exp(-x)),
         lambda t: math.log((1 - t) / t),
         0.25,
         1 / (6 * math.sqrt(3)),
+        lambda y: math.log(y / (1 - y)),
         0.0,
         1.0,
     ),
@@ -57,8 +61,9 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     """The table of `kind` into `codes`, and the real size of one grid step of its input.
 
     The grid has GRID points per output step (fewer for codes of more than 16 bits), so quantising
-    the pre-activation moves the output by at most 1/32 step; it ends where the function is within
-    a quarter step of its limit.
+    the pre-activation moves the output by at most 1/32 step.  It ends where the function is within
+    a quarter step of its limit, or where it leaves the codes: a line across that knee would fall
+    short of both sides.
     Entries lie so close that a straight line between two errs by at most 1/16 step.  `error`
     is measured against float64 at eight points of every segment and includes both, before the
     final rounding (at most half a step more).
@@ -69,9 +74,17 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     grid = max(step / (GRID * function.steepest), reach / LARGEST)
     spacing = math.sqrt(8 * (step / 16) / function.curvature)
     shift = max(0, math.floor(math.log2(spacing / grid)))
-    half = -(-math.ceil(reach / grid) >> shift) << shift  # whole segments on either side
-    count = (2 * half >> shift) + 2
-    at = (np.arange(count, dtype=np.float64) * 2**shift - half) * grid
+    first, last = _ends(function, codes, reach)
+    if -reach < first or last < reach:
+        segments = max(1, math.ceil((last - first) / grid / 2**shift))
+        grid = (last - first) / (segments << shift)
+        low = round(first / grid)
+        high = low + (segments << shift)
+    else:
+        high = -(-math.ceil(reach / grid) >> shift) << shift  # whole segments on either side
+        low = -high
+    count = (high - low >> shift) + 2
+    at = (np.arange(count, dtype=np.float64) * 2**shift + low) * grid
 
     def exact(x: F64) -> F64:
         return np.clip(function.function(x) / step + codes.zero, codes.low, codes.high)
@@ -82,7 +95,20 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     line = left + (right - left) * points
     error = float(np.abs(line - exact(at[:-2, None] + points * grid * 2**shift)).max(initial=0.0))
     error += grid * function.steepest / (2 * step)
-    return Table(-half, half, shift, FRACTION, entries, error), grid
+    return Table(low, high, shift, FRACTION, entries, error), grid
+
+
+def _ends(function: Saturating, codes: Codes, reach: float) -> tuple[float, float]:
+    """From where to where `function` moves within the codes; -reach to reach if it never does."""
+
+    def inverse(code: int) -> float:
+        value = (code - codes.zero) * codes.scale
+        if value <= function.low:
+            return -reach
+        return min(max(function.inverse(value), -reach), reach) if value < function.high else reach
+
+    first, last = inverse(codes.low), inverse(codes.high)
+    return (first, last) if first < last else (-reach, reach)
 
 
 def finer(codes: Codes) -> Codes:
