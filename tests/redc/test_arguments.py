@@ -28,6 +28,10 @@ def compiled(**options: Any) -> Any:
 
 
 WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "samples of text": (
+        lambda: compiled(calibrate={"x": np.array(["a"])}),
+        "samples of 'x' are <U1",
+    ),
     "bits that are text": (lambda: compiled(vector_bits="8"), "--vector-bits: '8' is no whole number"),
     "bits that are real": (lambda: compiled(weight_bits=8.0), "--weight-bits: 8.0 is no whole number"),
     "a fold that is a truth": (lambda: compiled(fold=True), "--fold: True is no whole number"),

@@ -84,3 +84,41 @@ end
 """
     found = both(text, np.array([[1, 2], [15, 0]], np.uint8))
     assert found.tolist() == [[7 - 2**63, 10 - 2**63], [15 - 2**63, 30 - 2**63]]
+
+
+def test_weights_of_63_bits_are_multiplied_in_integers() -> None:
+    largest = 2**62 - 1
+    text = f"""\
+.input %x u1[4,3] scale 1 zero 0 onnx "x" u8[4,3] axis 1
+.output %y i64[4,1] scale 1 zero 0 onnx "y" i64[4,1] axis 1
+.const "w" i63[3,1] = {largest}, {-largest}, 5
+.xbar @k 3 x 1 i63 in u1 data "w" place 0
+.layer "l"
+loop q, 0, 4
+  drive @k, %x[q]
+  fire @k
+  sum v0, @k
+  store %y[q], v0
+end
+"""
+    x = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 1, 1]], np.uint8)
+    assert both(text, x).ravel().tolist() == [5, largest, -largest, 5]
+
+
+def test_weights_of_33_bits_that_read_one_vector_add_up() -> None:
+    text = """\
+.input %x u2[4,1] scale 1 zero 0 onnx "x" u8[4,1] axis 1
+.output %y i64[4,1] scale 1 zero 0 onnx "y" i64[4,1] axis 1
+.const "w" u33[2,1,1] = 3, 5
+.xbar @k[2] 1 x 1 u33 in u2 data "w" place 0
+.layer "l"
+loop q, 0, 4
+  drive @k[0], %x[q]
+  drive @k[1], %x[q]
+  fire @k
+  sum v0, @k[0], @k[1]
+  store %y[q], v0
+end
+"""
+    x = np.arange(4, dtype=np.uint8)[:, None]
+    assert both(text, x).ravel().tolist() == [0, 8, 16, 24]
