@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,14 @@ class Closeness:
         length = math.sqrt(signal) * math.sqrt(power)
         cosine = float(np.einsum("i,i->", got, wanted)) / length if length else None
         return Closeness(10 * math.log10(signal / noise) if signal else -math.inf, largest, cosine)
+
+    @staticmethod
+    def worst(
+        values: Mapping[str, Array], references: Mapping[str, Array]
+    ) -> tuple[str, Closeness] | tuple[None, None]:
+        """The tensor of the lowest SQNR, the first of equals; (None, None) where there is none."""
+        found = [(name, Closeness.of(value, references[name])) for name, value in values.items()]
+        return min(found, key=lambda pair: pair[1].sqnr_db, default=(None, None))
 
 
 def _squares(values: Array) -> float:

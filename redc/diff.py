@@ -23,7 +23,7 @@ from redc.diff_layers import Comparison, arrays_of
 from redc.diff_report import Costs, LayerRow, Mismatch, OutputRow, Report
 from redc.diff_setup import INPUT_SEED, Array, set_up
 from redc.errors import UserError
-from redc.oracle import Network, real
+from redc.layer_values import real_values
 
 if TYPE_CHECKING:
     import onnx
@@ -84,7 +84,7 @@ def diff(
         engine=engine,
         fidelity=fidelity,
         outputs=tuple(
-            _output(name, _real(network, name, result.outputs[name]), reference[name])
+            _output(name, real_values(network, name, result.outputs[name]), reference[name])
             for name in network.outputs
         ),
         layers=layers,
@@ -129,12 +129,6 @@ def _mapping(program: Program) -> str | None:
     every = [layer for layer in program.layers if layer.mapping]
     some = [layer for layer in every if layer.op == "ConvTranspose"] or every
     return ", ".join(dict.fromkeys(layer.mapping for layer in some if layer.mapping)) or None
-
-
-def _real(network: Network, name: str, value: Array) -> Array:
-    """What an output stands for: integers with codes are compared as the real numbers they mean."""
-    codes = network.codes(name) if value.dtype.kind in "iu" else None
-    return real(value, codes) if codes else value
 
 
 def _output(name: str, value: Array, reference: Array) -> OutputRow:

@@ -14,6 +14,7 @@ from isa import geometry
 from isa.program import Address, Buffer, BufferRef, ConstRef, Instruction, Layer, Matrix, Program, walk
 from redc.closeness import Closeness
 from redc.diff_report import LayerRow, Mismatch
+from redc.layer_values import judged, steps_of, values_of
 from redc.oracle import LayerText, Network, Oracle, OracleError, describe
 from redc.work import multiplications, part_operations
 from runtime.coverage import clipped
@@ -69,6 +70,9 @@ class Comparison:
                 trouble = str(error)
         for call in parts:
             self._note_part(call)
+        values = values_of(self.program, self.network, layer, self.codes)
+        compared = {name: got for name, got in values.items() if self._comparable(name, got)}
+        tensor, closeness = Closeness.worst(compared, self.reference)
         if not groups and not parts:
             self.work["vector"] += self._stored_values(layer)
         return LayerRow(
@@ -77,13 +81,14 @@ class Comparison:
             host_s=host_s,
             op=layer.op,
             nodes=layer.nodes,
-            tensor=layer.tensor,
+            tensor=tensor or layer.tensor,
             mapping=layer.mapping,
             integer_exact=trouble is None if groups else None,
             trouble=trouble,
             mismatch=mismatch,
             code_error=code_error,
-            closeness=self._closeness(layer),
+            closeness=closeness,
+            compared=len(compared),
             clipped=self._clipped(layer),
             rounds=rounds if groups else None,
             cycles=cycles,
@@ -151,21 +156,20 @@ class Comparison:
         graph = onnx.ModelProto.FromString(content).graph
         self.computed.update(node.output[0] for node in graph.node if node.output)
 
-    def _closeness(self, layer: Layer) -> Closeness | None:
-        got, reference = values_of(self.program, layer, self.codes), self.reference.get(layer.tensor or "")
-        if got is None or reference is None or got.size != reference.size:
-            return None
-        return Closeness.of(got, reference)
+    def _comparable(self, name: str, got: Array) -> bool:
+        return name in self.reference and self.reference[name].size == got.size
 
     def _clipped(self, layer: Layer) -> float | None:
-        """The share of the model's values that the layer's codes do not reach."""
-        held, reference = _stored(self.program, layer), self.reference.get(layer.tensor or "")
-        if held is None or held.scale is None or reference is None:
-            return None
-        if reference.size != math.prod(held.shape):
-            return None
-        values = np.moveaxis(reference.reshape(held.onnx_shape), held.axis, -1)
-        return clipped(held, values, _steps(self.program, held))
+        """The share of the model's values that the layer's codes do not reach; the largest of its tensors."""
+        found: list[float] = []
+        for name, held in judged(self.program, layer).items():
+            reference = self.reference.get(name)
+            if held.scale is None or reference is None or reference.size != math.prod(held.shape):
+                continue
+            values = np.moveaxis(reference.reshape(held.onnx_shape), held.axis, -1)
+            share = clipped(held, values, steps_of(self.program, held))
+            found += [] if share is None else [share]
+        return max(found, default=None)
 
     def _copy_problem(self, layer: Layer, target: Any, source: Any) -> str | None:
         """A `reshape` must copy a tensor to its own other shape, in the order of the ONNX tensors."""
@@ -206,7 +210,7 @@ class Comparison:
                 assert isinstance(address, Address)
                 sources[address.buffer] = None
                 bits.add(self.program.crossbars[band.name].weight_type.bits)
-        result = _stored(self.program, layer)
+        result = judged(self.program, layer).get(layer.tensor or "")
         if layer.tensor is None or result is None:
             raise OracleError(f"it stores no codes of its tensor {layer.tensor!r}")
         if len(sources) != 1 or len(bits) != 1:
@@ -218,25 +222,10 @@ class Comparison:
         held = self._held(source)
         if held is None:
             raise OracleError(f"buffer %{source.name}, which it drives from, holds no tensor of the model")
-        steps = [_steps(self.program, buffer) for buffer in (source, result)]
+        steps = [steps_of(self.program, buffer) for buffer in (source, result)]
         name = layer.correction
         own = None if name is None else self.program.constant(name).astype(np.int64)
         return LayerText(layer.tensor, held, source, result, bits.pop(), steps[0], steps[1], own)
-
-
-def _stored(program: Program, layer: Layer) -> Buffer | None:
-    """The buffer of the layer's tensor, if the layer writes it."""
-    for instruction in walk(layer.body):
-        target = instruction.operands[0]
-        if instruction.mnemonic == "host":
-            for port in instruction.operands[1 + int(instruction.attribute("inputs", 0)) :]:
-                if isinstance(port, BufferRef) and program.buffers[port.name].tensor == layer.tensor:
-                    return program.buffers[port.name]
-        if instruction.mnemonic in ("store", "reshape") and isinstance(target, Address | BufferRef):
-            name = target.buffer if isinstance(target, Address) else target.name
-            if program.buffers[name].tensor == layer.tensor:
-                return program.buffers[name]
-    return None
 
 
 def _fired(layer: Layer) -> list[str]:
@@ -247,25 +236,6 @@ def _fired(layer: Layer) -> list[str]:
             assert isinstance(group, Matrix)
             groups[group.name] = None
     return list(groups)
-
-
-def values_of(program: Program, layer: Layer, codes: Mapping[str, Array]) -> Array | None:
-    """What a layer computed, as floats in the order of its ONNX tensor; None where it is not floats."""
-    held = _stored(program, layer)
-    if held is None or (held.raw and codes[held.name].dtype.kind != "f"):
-        return None
-    if held.raw:
-        return codes[held.name]
-    if held.scale is None:
-        return None
-    scale = (held.scale * _steps(program, held)).astype(np.float32)
-    real = (codes[held.name].astype(np.int64) - held.zero).astype(np.float32) * scale
-    return np.moveaxis(real, -1, held.axis)
-
-
-def _steps(program: Program, buffer: Buffer) -> Array:
-    """What multiplies a buffer's scale, one number per channel or one for all."""
-    return np.ones(1, np.int64) if buffer.steps is None else program.constant(buffer.steps).astype(np.int64)
 
 
 def arrays_of(program: Program, crossbar: str) -> int:

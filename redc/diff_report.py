@@ -42,7 +42,9 @@ class LayerRow:
     not exact; `code_error` is the largest difference of an output code from the oracle's (0
     unless a table of Tanh or Sigmoid is involved).  `closeness` is None where the layer's tensor
     is none of the model's, and so is `clipped`: the share of the model's values in it that lie
-    outside of what its scale covers.
+    outside of what its scale covers.  Of the tensors `compared`, which for a host part are all that
+    it makes, `tensor` is the one of the lowest SQNR, and `closeness` is its own; `clipped` is the
+    largest.
     """
 
     name: str
@@ -64,6 +66,7 @@ class LayerRow:
     saturated: int | None = None
     rounded: int | None = None
     clipped: float | None = None
+    compared: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The entry of `layers` in the JSON document."""

@@ -14,6 +14,7 @@ from isa.program import Program
 from redc.calibration import Port, seeded_samples
 from redc.errors import UserError, check_by_name, check_seed
 from redc.ir.graph import HostOp
+from redc.layer_values import judged
 from redc.oracle import Network, real, run_model
 
 if TYPE_CHECKING:
@@ -254,9 +255,11 @@ def _check_doors(network: Network, program: Program) -> None:
 def _float_run(
     network: Network, program: Program, inputs: Mapping[str, Array], title: str
 ) -> dict[str, Array]:
-    """Every layer's tensor, every crossbar operator's input and the outputs, by onnxruntime."""
+    """Every layer's tensors, every crossbar operator's input and the outputs, by onnxruntime."""
     wanted = dict.fromkeys(network.outputs)
-    wanted.update(dict.fromkeys(layer.tensor for layer in program.layers if layer.tensor))
+    for layer in program.layers:
+        tensors = (layer.tensor, *judged(program, layer))
+        wanted.update(dict.fromkeys(name for name in tensors if name))
     wanted.update(dict.fromkeys(node.input[0] for node in network.crossbar_nodes()))
     wanted.update(dict.fromkeys(network.around_reshapes()))
     made = [name for name in wanted if network.maker(name) is not None]

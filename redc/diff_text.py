@@ -136,8 +136,10 @@ def _hosts(report: Report) -> list[str]:
     parts = f"{layers} part{'s' if layers > 1 else ''} of {nodes} node{'' if nodes == 1 else 's'}"
     reasons = [reason for each in report.hosts.values() for reason in each]
     more = len(reasons) - MOST_REASONS
+    several = any(layer.compared > 1 for layer in report.layers)
     return [
         f"host: {parts}, {report.host_s * 1e3:.3g} ms; multiply-accumulates: {shares or 'none'}",
+        *(["  SQNR and max error are of the output of a part that has the lowest SQNR"] if several else []),
         *(f"  {reason}" for reason in reasons[:MOST_REASONS]),
         *([f"  and {more} more (--json lists all)"] if more > 0 else []),
     ]

@@ -14,10 +14,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from isa.program import Program, Target
-from redc.diff_layers import values_of
 from redc.diff_setup import INPUT_SEED, Array, Setup, set_up
 from redc.errors import UserError, check_seed
-from redc.montecarlo_report import MonteCarlo, Spread
+from redc.layer_values import real_values, values_of
+from redc.montecarlo_report import MonteCarlo, Spread, Values
 
 if TYPE_CHECKING:
     import onnx
@@ -84,13 +84,18 @@ def _check_numbers(trials: int, seed: int) -> None:
         raise UserError(f"{trials} seeds from {seed} on go beyond 64 bits", place="seed", hint="begin lower")
 
 
-def _values(setup: Setup, result: Result) -> dict[tuple[str, str], Array]:
-    """What every layer and output came to, as floats, by ("layer" or "output", its name)."""
-    found = {("output", name): result.outputs[name] for name in setup.network.outputs}
+def _values(setup: Setup, result: Result) -> Values:
+    """What every layer and output came to, by ("layer" or "output", its name) and ONNX tensor."""
+    network = setup.network
+    found: Values = {
+        ("output", name): {name: real_values(network, name, result.outputs[name])} for name in network.outputs
+    }
     for layer in setup.program.layers:
-        values = values_of(setup.program, layer, result.buffers)
-        if values is not None and layer.tensor in setup.reference:
-            found["layer", layer.name] = values
+        values = values_of(setup.program, network, layer, result.buffers)
+        reference = setup.reference
+        known = {n: v for n, v in values.items() if n in reference and reference[n].size == v.size}
+        if known:
+            found["layer", layer.name] = known
     return found
 
 

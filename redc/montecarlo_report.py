@@ -27,11 +27,16 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
+Values = dict[tuple[str, str], dict[str, Array]]
+"""Of layers and outputs, by ("layer" or "output", name), what each of their ONNX tensors holds."""
+
+
 @dataclass(slots=True, eq=False)
 class Spread:
-    """The values of a layer or an output over all trials.
+    """The values of a layer or an output over all trials.  Of a host part's tensors always the one of
+    the lowest SQNR counts.
 
-    reference      the float model's
+    references     the float model's, by ONNX tensor
     ideal_db       SQNR of `exact` against the float model: what quantisation alone costs
     against_float  SQNR of each trial against the float model
     against_exact  SQNR of each trial against `exact`: what the cells cost
@@ -40,7 +45,7 @@ class Spread:
     key: tuple[str, str]
     op: str | None
     shape: tuple[int, ...]
-    reference: Array
+    references: Mapping[str, Array]
     ideal_db: float
     against_float: list[float] = field(default_factory=list)
     against_exact: list[float] = field(default_factory=list)
@@ -49,10 +54,10 @@ class Spread:
     def name(self) -> str:
         return self.key[1]
 
-    def add(self, values: Array, exact: Array) -> None:
+    def add(self, values: Mapping[str, Array], exact: Mapping[str, Array]) -> None:
         """One more trial."""
-        self.against_float.append(Closeness.of(values, self.reference).sqnr_db)
-        self.against_exact.append(Closeness.of(values, exact).sqnr_db)
+        self.against_float.append(_lowest(values, self.references))
+        self.against_exact.append(_lowest(values, exact))
 
     def as_dict(self) -> dict[str, Any]:
         """In decibels; null where nothing differs."""
@@ -63,6 +68,13 @@ class Spread:
             "against_float": _summary(self.against_float),
             "against_exact": _summary(self.against_exact),
         }
+
+
+def _lowest(values: Mapping[str, Array], references: Mapping[str, Array]) -> float:
+    """The SQNR of the tensor that has the lowest."""
+    near = Closeness.worst(values, references)[1]
+    assert near is not None
+    return near.sqnr_db
 
 
 def _summary(values: list[float]) -> dict[str, Any]:
@@ -88,7 +100,7 @@ class MonteCarlo:
     @staticmethod
     def of(
         setup: Setup,
-        exact: Mapping[tuple[str, str], Array],
+        exact: Values,
         device: Device,
         *,
         engine: str,
@@ -96,22 +108,24 @@ class MonteCarlo:
     ) -> MonteCarlo:
         """Before the first trial.  `exact` holds the values of the ideal machine."""
 
-        def spread(key: tuple[str, str], op: str | None, reference: Array) -> Spread:
-            return Spread(key, op, reference.shape, reference, Closeness.of(exact[key], reference).sqnr_db)
+        def spread(key: tuple[str, str], op: str | None, tensor: str | None = None) -> Spread:
+            references = {name: setup.reference[name] for name in exact[key]}
+            shape = references[tensor if tensor in references else min(references)].shape
+            return Spread(key, op, shape, references, _lowest(exact[key], references))
 
         layers = [
-            spread(("layer", layer.name), layer.op, setup.reference[layer.tensor])
+            spread(("layer", layer.name), layer.op, layer.tensor)
             for layer in setup.program.layers
-            if layer.tensor and ("layer", layer.name) in exact
+            if ("layer", layer.name) in exact
         ]
-        outputs = [spread(("output", n), None, setup.reference[n]) for n in setup.network.outputs]
+        outputs = [spread(("output", name), None, name) for name in setup.network.outputs]
         target = setup.program.target.name
         return MonteCarlo(setup.title, target, engine, seed, device, layers, outputs, setup.notes)
 
     def add(
         self,
-        found: Mapping[tuple[str, str], Array],
-        exact: Mapping[tuple[str, str], Array],
+        found: Values,
+        exact: Values,
         notes: Sequence[str],
     ) -> None:
         """One more trial: its values beside those of `exact`."""

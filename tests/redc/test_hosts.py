@@ -318,3 +318,20 @@ def test_compare_and_map_know_hosts(tmp_path: Any, capsys: pytest.CaptureFixture
     assert main(["map", str(path)]) == 0
     assert main(["compare", str(path), "--no-host"]) == 2
     assert "Round: 'b' (node 1)" in capsys.readouterr().err
+
+
+def test_a_host_part_is_judged_by_its_worst_output() -> None:
+    """Not by whichever of them happens to be the first: `a` comes exact from x, `q` from codes."""
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 3, 6, 6] a, float[1, 4, 4, 4] q, int64[1, 1, 4, 4] m)",
+        "a = Sinh(x) c = Conv(x, w) q = Sinh(c) m = ArgMax<axis = 1>(c)", W3,
+    )  # fmt: skip
+    report = compared(model, {"x": X})
+    for layer in report.layers:
+        if layer.kind == "host":
+            near = {o.name: o.sqnr_db for o in report.outputs if o.name in layer.nodes}
+            assert layer.closeness.sqnr_db == min(near.values())
+            assert near[layer.tensor] == min(near.values())
+    part = next(layer for layer in report.layers if "q" in layer.nodes)
+    assert part.compared == 2
+    assert "lowest SQNR" in report.table()
