@@ -157,8 +157,8 @@ def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:
             len(declared) != array.ndim
             or any(d not in (None, n) for d, n in zip(declared, array.shape, strict=True))
         ):
-            sizes = ["?" if d is None else d for d in declared]
-            raise UserError(f"its shape is {list(array.shape)}, the model takes {sizes}", place=place)
+            takes = network.shape_text(name)
+            raise UserError(f"its shape is {list(array.shape)}, the model takes {takes}", place=place)
         if not np.isfinite(array).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
             raise UserError(f"its value at {list(index)} is {array[index]}, not a finite number", place=place)
@@ -239,14 +239,15 @@ def _check_doors(network: Network, program: Program) -> None:
                 hint="was it compiled from this model?",
             )
     for buffer in program.inputs:
-        declared = network.declared_shape(buffer.tensor or buffer.name)
+        name = buffer.tensor or buffer.name
+        declared = network.declared_shape(name)
         if declared is not None and (
             len(declared) != len(buffer.onnx_shape)
             or any(d not in (None, n) for d, n in zip(declared, buffer.onnx_shape, strict=True))
         ):
             raise UserError(
-                f"the program takes {buffer.tensor!r} as {list(buffer.onnx_shape)}, "
-                f"the model as {['?' if d is None else d for d in declared]}",
+                f"the program takes {name!r} as {list(buffer.onnx_shape)}, "
+                f"the model as {network.shape_text(name)}",
                 place="program",
                 hint="was it compiled from this model?",
             )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from redc.declared import shape_text
 from redc.errors import NeedsValue, UserError, did_you_mean, raise_all
 from redc.frontend.constants import FOLDED
 from redc.frontend.importer import import_graph
@@ -137,9 +138,9 @@ def _initializer(inputs: Mapping[str, onnx.ValueInfoProto], name: str, value: Ar
     if declared.HasField("shape"):
         dims = [d.dim_value if d.HasField("dim_value") else None for d in declared.shape.dim]
         if not _fits(dims, value.shape):
-            shown = ["?" if d is None else d for d in dims]
             raise UserError(
-                f"the value bound to it has the shape {list(value.shape)}, the model takes {shown}",
+                f"the value bound to it has the shape {list(value.shape)}, "
+                f"the model takes {shape_text(declared)}",
                 place=place,
             )
     return numpy_helper.from_array(np.ascontiguousarray(value, wanted).reshape(value.shape), name)

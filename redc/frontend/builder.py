@@ -36,6 +36,7 @@ class Builder:
         self._tensors: dict[str, Tensor] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._ops: list[Op] = []
+        self._kinds: dict[str, str] = {}
         self._views: dict[tuple[str, tuple[int, ...], int], Tensor] = {}
         self.held: set[str] = set()
         """Tensors that are constants."""
@@ -296,9 +297,31 @@ class Builder:
         """A tensor that the host makes and the accelerator can read."""
         self._define(tensor)
 
+    def why_unreadable(self, name: str) -> str:
+        """Why the accelerator cannot read a tensor that is no constant: what it is, and where it comes from."""
+        kind, shape = self._kinds.get(name, ""), self._shapes.get(name)
+        if kind not in ("f32", ""):
+            what = f"it is {kind}, not f32"
+        elif shape is None:
+            what = "its shape is known only in the run"
+        elif not shape:
+            what = "it is a scalar, without an axis of channels"
+        else:
+            what = f"its shape {list(shape)} has no values"
+        maker = self._makers.get(name)
+        if maker is None:
+            return f"{what}; it is a graph input"
+        who = repr(maker.name) if maker.name else maker.index
+        return f"{what}; node {who} ({maker.operator}) makes it"
+
+    def know_kind(self, name: str, kind: str) -> None:
+        """A tensor that a host makes has this element type, or is a `sequence`, `optional`, ...."""
+        self._kinds[name] = kind
+
     def know_shape(self, name: str, shape: tuple[int, ...], dtype: str = "") -> None:
         """A tensor that a host makes, or an input, has this shape and element type."""
         self._shapes[name] = shape
+        self.know_kind(name, dtype)
         if dtype[:1] in ("i", "u") and shape and 0 not in shape:
             self.outside[name] = Tensor(name, shape, channel_axis(len(shape)), dtype=dtype)
 

@@ -234,8 +234,7 @@ def _import_node(build: Builder, node: Node, used: set[str]) -> bool:
         if name in build.outside and node.operator in SAYS_CODES:
             continue
         if name not in build and name not in build.constants:
-            what = "it is not a float32 tensor whose shape is static, with an axis and values"
-            raise Rejected(what, tensor=name)
+            raise Rejected(build.why_unreadable(name), tensor=name)
     whole = build.whole.intersection(node.inputs)
     if whole and node.operator not in ON_INTEGERS:
         raise Rejected(

@@ -125,6 +125,7 @@ class Survey:
         """What a host node makes: of use to the accelerator, to other hosts, or unknown."""
         for name, kind in self._infer(node).items():
             self.types[name] = kind
+            self.build.know_kind(name, _word(kind))
             shape = _static(kind)
             if shape is None:
                 continue
@@ -162,6 +163,16 @@ class Survey:
         except UNINFERABLE:
             return {}  # a custom operator, or one that onnxruntime will have the last word on
         return {name: found[name] for name in node.outputs if name in found}
+
+
+def _word(kind: onnx.TypeProto) -> str:
+    """The element type of a tensor in the assembly's words, else ONNX's: `f32`, `bfloat16`, `sequence`."""
+    form = str(kind.WhichOneof("value") or "").removesuffix("_type")
+    if form != "tensor":
+        return form.replace("_", " ")
+    element = kind.tensor_type.elem_type
+    known = element in onnx.TensorProto.DataType.values() and element != onnx.TensorProto.UNDEFINED
+    return NAMES.get(element) or (onnx.TensorProto.DataType.Name(element).lower() if known else "")
 
 
 def _static(kind: onnx.TypeProto | None) -> tuple[int, ...] | None:

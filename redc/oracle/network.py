@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 
+from redc.declared import shape_text
 from redc.oracle.given import MOVES, Given, difference, made_codes, weight_input
 from redc.sessions import exposing, loops_of, make_session, run_session
 
@@ -90,6 +91,10 @@ class Network:
             d.dim_value if d.WhichOneof("value") == "dim_value" and d.dim_value >= 0 else None
             for d in declared.shape.dim
         )
+
+    def shape_text(self, name: str) -> str:
+        """`declared_shape` for people, open axes by their names."""
+        return shape_text(self._declared[name])
 
     def input_type(self, name: str) -> np.dtype[Any]:
         """The numpy type of an input; float32 where the file leaves it open."""
