@@ -46,7 +46,7 @@ def multiplications(node: onnx.NodeProto, shapes: Shapes, made: int) -> int:
 
 
 def part_operations(content: bytes) -> int:
-    """`operations` of all nodes of a host part; what only passes on constants is no work."""
+    """`operations` of all nodes of a host part; what only passes on constants or inputs is no work."""
     model = onnx.ModelProto.FromString(content)
     with suppress(onnx.shape_inference.InferenceError):  # what is known without it, then
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -57,4 +57,11 @@ def part_operations(content: bytes) -> int:
         if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
             shapes[value.name] = tuple(d.dim_value for d in dims)
     held = {tensor.name for tensor in graph.initializer}
-    return sum(operations(n, shapes) for n in graph.node if not n.input or not held.issuperset(n.input))
+    given = held.union(value.name for value in graph.input)
+
+    def passes(node: onnx.NodeProto) -> bool:
+        if node.op_type == "Identity":
+            return node.input[0] in given
+        return bool(node.input) and held.issuperset(node.input)
+
+    return sum(operations(node, shapes) for node in graph.node if not passes(node))

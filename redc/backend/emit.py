@@ -95,7 +95,7 @@ class _Emitter:
             else "buffer"
         )
         if tensor.raw:
-            return raw_buffer(tensor.buffer, kind, tensor.shape, tensor.name, tensor.dtype)
+            return raw_buffer(tensor.buffer, kind, tensor.shape, tensor.onnx_name, tensor.dtype)
         assert codes is not None
         if tensor.value is not None:
             return self._held(tensor.buffer, tensor, tensor.value, codes)
@@ -106,7 +106,7 @@ class _Emitter:
             shape=tensor.buffer_shape,
             scale=codes.scale,
             zero=codes.zero,
-            tensor=tensor.name,
+            tensor=tensor.onnx_name,
             onnx_type=tensor.dtype,
             onnx_shape=tensor.shape,
             axis=tensor.axis,
@@ -167,7 +167,8 @@ class _Emitter:
         ports = tuple(BufferRef(self._name(name)) for name in (*op.inputs, *op.outputs))
         call = Instruction("host", (ConstRef(part), *ports), (("inputs", len(op.inputs)),))
         floats = [name for name in op.outputs if self.graph.tensors[name].dtype == "f32"]
-        return Layer(op.name, (call,), op.op, None, op.nodes, (floats or op.outputs)[0])
+        tensor = self.graph.tensors[(floats or op.outputs)[0]].onnx_name
+        return Layer(op.name, (call,), op.op, None, op.nodes, tensor)
 
     def _name(self, tensor: str) -> str:
         name = self.graph.tensors[tensor].buffer

@@ -38,7 +38,7 @@ from redc.frontend.moves import (
 )
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source, read_source
 from redc.frontend.partition import import_with_hosts
-from redc.frontend.parts import constant_part
+from redc.frontend.parts import constant_part, passing_part
 from redc.frontend.pools import (
     import_average_pool,
     import_global_average_pool,
@@ -174,6 +174,7 @@ def import_graph(
     used = {name for node in source.nodes for name in node.reads} | {v.name for v in source.outputs}
     if hosts:
         return _with_hosts(source, given, used)
+    raise_all([_passed_output(source, name) for name in source.passed])
     _reject_unsupported(source)
     build = Builder(source, input_shapes(source, given), input_types(source))
     errors: list[UserError] = []
@@ -218,6 +219,15 @@ def _with_hosts(source: Source, given: Mapping[str, tuple[int, ...]], used: set[
     if constants:
         op, made = constant_part(source, last[0], constants)
         graph = replace(graph, ops=(*graph.ops, op), tensors={**graph.tensors, **made})
+    if source.passed:
+        op, made = passing_part(source, last[0], {name: graph.tensors[name] for name in source.passed})
+        ports = {tensor.port: name for name, tensor in made.items()}
+        graph = replace(
+            graph,
+            ops=(*graph.ops, op),
+            tensors={**graph.tensors, **made},
+            outputs=tuple(ports.get(name, name) for name in graph.outputs),
+        )
     shapes = {name: tensor.shape for name, tensor in graph.tensors.items()}
     return _of_a_size(source, replace(graph, notes=_notes(source, shapes)))
 
@@ -275,6 +285,14 @@ def _reject_unsupported(source: Source) -> None:
     count = "1 node has an operator" if len(nodes) == 1 else f"{len(nodes)} nodes have operators"
     hint = f"supported are {', '.join(IMPORTERS)}, and Constant and what only computes shapes"
     raise UserError(f"{count} that the accelerator does not run:{lines}", place=source.title, hint=hint)
+
+
+def _passed_output(source: Source, name: str) -> UserError:
+    return UserError(
+        "it is a graph input: there is nothing to compute",
+        place=source.place(f"graph output {name!r}"),
+        hint="drop this output, or allow host parts",
+    )
 
 
 def _constant_output(source: Source, build: Builder, name: str) -> UserError | None:

@@ -73,7 +73,7 @@ class Source:
     """A graph whose wiring is sound.
 
     `nodes` are those an output depends on, in topological order (ties in the file's order).
-    `inputs` are the graph inputs that are no initializers.  `samples` are values of inputs, if
+    `inputs` are the graph inputs that are no initializers, `outputs` the graph outputs, each once.  `samples` are values of inputs, if
     there are any: for shapes that only a run tells.  `differences` are tensors of integers less a
     zero point that only a run tells (redc/frontend/dynamic.py).
     """
@@ -88,6 +88,12 @@ class Source:
     model: onnx.ModelProto
     samples: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     differences: frozenset[str] = frozenset()
+
+    @property
+    def passed(self) -> list[str]:
+        """Outputs that are inputs."""
+        inputs = {v.name for v in self.inputs}
+        return [v.name for v in self.outputs if v.name in inputs]
 
     def place(self, where: str) -> str:
         return f"{self.title}: {where}"
@@ -125,7 +131,7 @@ def read_source(model: onnx.ModelProto, title: str) -> Source:
         opset=opset,
         nodes=ordered,
         inputs=inputs,
-        outputs=tuple(graph.output),
+        outputs=tuple({v.name: v for v in graph.output}.values()),
         initializers=MappingProxyType(initializers),
         model=model,
     )
@@ -254,7 +260,7 @@ def _makers(
         for name in names:
             if not name:
                 errors.append(UserError(f"one of the {kind} has no name", place=title))
-            elif name in seen:
+            elif name in seen and kind != "graph outputs":
                 errors.append(UserError(f"two {kind} are called {name!r}", place=title))
             seen.add(name)
         if kind != "graph outputs":
@@ -299,21 +305,11 @@ def _missing(live: Iterable[Node], known: set[str], title: str) -> list[UserErro
 
 
 def _bad_outputs(graph: onnx.GraphProto, known: set[str], title: str) -> list[UserError]:
-    errors = []
-    inputs = {v.name for v in graph.input}
-    for name in (v.name for v in graph.output):
-        place = f"{title}: graph output {name!r}"
-        if name not in known:
-            errors.append(UserError("nothing makes it", place=place, hint=did_you_mean(name, known)))
-        elif name in inputs:
-            errors.append(
-                UserError(
-                    "it is a graph input too, and one name cannot be both ports of the program",
-                    place=place,
-                    hint="drop this output, or put an Identity node before it",
-                )
-            )
-    return errors
+    return [
+        UserError("nothing makes it", place=f"{title}: graph output {name!r}", hint=did_you_mean(name, known))
+        for name in (v.name for v in graph.output)
+        if name not in known
+    ]
 
 
 def _sorted(live: list[Node], makers: Mapping[str, Node], title: str) -> tuple[Node, ...]:

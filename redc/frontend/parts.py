@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -87,6 +88,25 @@ def constant_part(source: Source, build: Builder, names: Sequence[str]) -> tuple
     written = model.SerializeToString(deterministic=True)
     texts = tuple(f"output {name!r}: it is a constant" for name in names)
     return HostOp(build.free_name("constants"), (), tuple(names), written, (), texts), tensors
+
+
+def passing_part(
+    source: Source, build: Builder, inputs: Mapping[str, Tensor]
+) -> tuple[HostOp, dict[str, Tensor]]:
+    """The host part that hands on `inputs` which are outputs of the network too, and what it makes: to a
+    program input and output are two tensors, though both go by the input's name."""
+    made = {name: replace(t, name=build.fresh_tensor(f"{name}.output"), port=name) for name, t in inputs.items()}
+    nodes = [onnx.helper.make_node("Identity", [name], [t.name]) for name, t in made.items()]
+    ends = ([_value(t) for t in tensors.values()] for tensors in (inputs, made))
+    graph = onnx.helper.make_graph(nodes, source.name, *ends)
+    model = onnx.ModelProto(
+        ir_version=source.model.ir_version, opset_import=source.model.opset_import, graph=graph
+    )
+    written = model.SerializeToString(deterministic=True)
+    texts = tuple(f"output {name!r}: it is a graph input" for name in inputs)
+    names = tuple(t.name for t in made.values())
+    op = HostOp(build.free_name("passed"), tuple(inputs), names, written, (), texts)
+    return op, {t.name: t for t in made.values()}
 
 
 def size_of(tensor: onnx.TensorProto) -> int:

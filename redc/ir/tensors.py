@@ -61,7 +61,8 @@ class Tensor:
     tensors than f32 only hosts touch.  `raw` is set by `quantise` where only hosts touch a tensor: it
     is then handed on as it is and has no codes.
     A tensor with a `value` is a constant, which nothing makes.  `like` names the tensor of the model
-    whose range serves for one that the model does not have.
+    whose range serves for one that the model does not have.  `port` is the name it has as an output
+    where that is another than its own: that of a graph input which is an output too.
     """
 
     name: str
@@ -74,6 +75,12 @@ class Tensor:
     raw: bool = False
     value: F64 | None = field(default=None, compare=False)
     like: str | None = None
+    port: str | None = None
+
+    @property
+    def onnx_name(self) -> str:
+        """The tensor of the model that it is."""
+        return self.port or self.name
 
     @property
     def plain(self) -> bool:

@@ -27,7 +27,8 @@ def to_text(graph: Graph) -> str:
     """
     lines = [f"graph {graph.name!r}"]
     lines += [f"  input   {_tensor(graph.tensors[name])}" for name in graph.inputs]
-    lines += [f"  output  {_tensor(graph.tensors[name])}" for name in graph.outputs]
+    outputs = (graph.tensors[name] for name in graph.outputs)
+    lines += [f"  output  {_tensor(t)}" + (f" as {t.port}" if t.port else "") for t in outputs]
     lines += [f"  note    {note}" for note in graph.notes]
     constants = (graph.tensors[name] for name in graph.constants)
     lines += [

@@ -76,7 +76,7 @@ class Network:
         self.shapes: dict[str, tuple[int, ...]] = {}
         """Shapes of the tensors around reshapes; `chain` needs them where a layer holds one."""
         self.inputs = tuple(v.name for v in graph.input if v.name not in self._initializers)
-        self.outputs = tuple(v.name for v in graph.output)
+        self.outputs = tuple(dict.fromkeys(v.name for v in graph.output))
 
     def maker(self, tensor: str) -> onnx.NodeProto | None:
         """The node that makes `tensor`; None for the model's inputs and initializers."""
@@ -311,6 +311,8 @@ def run_model(
 
     `outputs` are the tensors to give; without them, the graph's own outputs.
     """
+    if outputs is not None and not outputs:
+        return {}  # a session without outputs is an error
     light, large = exposing(model, graph, outputs)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised: once is enough

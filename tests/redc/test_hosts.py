@@ -335,3 +335,43 @@ def test_a_host_part_is_judged_by_its_worst_output() -> None:
     part = next(layer for layer in report.layers if "q" in layer.nodes)
     assert part.compared == 2
     assert "lowest SQNR" in report.table()
+
+
+@pytest.mark.parametrize("other", ["", "z = Mul(n, n)"])
+def test_outputs_may_be_inputs_and_constants_and_stand_twice(other: str) -> None:
+    """Whether anything else reads the input or not, codes or integers."""
+    more = ", int64[2] z" if other else ""
+    ports = "float[1, 4, 4, 4] y, float[1, 3, 6, 6] x, float[1, 4, 4, 4] y, int64[2] n, float[4, 3, 3, 3] w"
+    model = parse(f"(float[1, 3, 6, 6] x, int64[2] n) => ({ports}{more})", f"y = Conv(x, w) {other}", W3)
+    report = compared(model, {"x": X, "n": np.array([4, -9])})
+    near = {o.name: o.sqnr_db for o in report.outputs}
+    assert list(near) == ["y", "x", "n", "w", *(["z"] if other else [])]
+    assert near["n"] == near["w"] == np.inf
+    assert near["x"] > 35  # in codes, for the Conv reads it as well
+    assert report.macs["host"] == (0 if not other else pytest.approx(2 / 1730))
+
+
+@pytest.mark.parametrize("output", ["float[1, 3, 6, 6] x", "float[4, 3, 3, 3] w"])
+def test_a_network_may_have_no_nodes_at_all(output: str) -> None:
+    report = compared(parse(f"(float[1, 3, 6, 6] x) => ({output})", "", W3), {"x": X})
+    assert report.outputs[0].sqnr_db == np.inf
+
+
+def test_reasons_say_which_tensor_what_it_is_and_who_makes_it() -> None:
+    model = parse(
+        "(float[1, 3, 6, 6] x, float s) => (float[1, 4, 4, 4] y, float[1, 3, 6, 6] z, float[k] q)",
+        """a = Conv(x, w) [top] i = ArgMax<axis = 1>(a) j = Mul(i, i) f = Cast<to = 1>(j) y = Add(a, f)
+           z = Mul(x, s) p = NonZero(x) c = Cast<to = 1>(p) d = Relu(c) q = ReduceMean<axes = [0], keepdims = 0>(d)""",
+        W3,
+    )  # fmt: skip
+    parts = [op for op in imported(model).ops if isinstance(op, HostOp)]
+    reasons = "\n".join(reason for part in parts for reason in part.reasons)
+    assert "(Mul, unnamed, makes 'j'), tensor 'i': it is i64, not f32; node 'top' (ArgMax) makes it" in reasons
+    assert "tensor 's': it is a scalar, without an axis of channels; it is a graph input" in reasons
+    assert "tensor 'c': its shape is known only in the run; node 7 (Cast) makes it" in reasons
+
+
+def test_a_wrong_shape_is_told_in_the_models_own_words() -> None:
+    model = parse("(float[N, 3, H, 6] x) => (float[N, 4, P, 4] y)", "y = Conv(x, w)", W3)
+    with pytest.raises(UserError, match=r"its shape is \[1, 2, 6, 6\], the model takes \[N, 3, H, 6\]"):
+        redc.diff(model, inputs={"x": X[:, :2]})
