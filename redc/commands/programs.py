@@ -45,9 +45,8 @@ def check_command(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(
-            f"{options.program}: valid ({counted(len(program.layers), 'layer')}, {instructions} instructions)"
-        )
+        size = f"{counted(len(program.layers), 'layer')}, {counted(instructions, 'instruction')}"
+        print(f"{options.program}: valid ({size})")
         if fewest is not None:
             print(_adc_text(program.target, bits))
     return 0

@@ -298,7 +298,7 @@ class Builder:
         self._define(tensor)
 
     def why_unreadable(self, name: str) -> str:
-        """Why the accelerator cannot read a tensor that is no constant: what it is, and where it comes from."""
+        """Why the accelerator cannot read a tensor that is no constant: what it is, and whose."""
         kind, shape = self._kinds.get(name, ""), self._shapes.get(name)
         if kind not in ("f32", ""):
             what = f"it is {kind}, not f32"

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, Literal
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # it ships no types
 from onnx import inliner, version_converter
 
-from redc.errors import UserError, did_you_mean, raise_all
+from redc.errors import UserError, did_you_mean
 from redc.frontend.contrib import expanded
+from redc.frontend.external import read_external
 from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
 
 LARGEST = (1 << 31) - 1
 """Bytes of a protobuf message."""
-
-BITS = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
-"""Of element types that share bytes, by the name that ONNX gives them."""
 
 Resolve = Callable[[str], "onnx.ModelProto | None"]
 
@@ -174,7 +171,7 @@ def _load_file(path: Path) -> onnx.ModelProto:
         raise UserError(_why_not(content), place=str(path), hint="copy or export it again") from error
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise UserError(_why_not(content), place=str(path), hint="copy or export it again")
-    _read_external(model, path)
+    read_external(model, path)
     return model
 
 
@@ -207,110 +204,3 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             break
     return value, at
-
-
-# ---------------------------------------------------------------- external data
-
-
-def _read_external(model: onnx.ModelProto, path: Path) -> None:
-    """Read every tensor that lies in a file beside the model."""
-    errors: list[UserError] = []
-    nodes = [node for function in model.functions for node in function.node]
-    for tensor in (*_tensors(model.graph), *_in_nodes(nodes)):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            try:
-                _read_one(tensor, path.parent)
-            except UserError as error:
-                where = f"{path}: initializer {tensor.name!r}"
-                errors.append(UserError(error.message, place=where, hint=error.hint))
-    raise_all(errors)
-
-
-def _read_one(tensor: onnx.TensorProto, folder: Path) -> None:
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
-    file = _inside(folder, location)
-    try:
-        offset = int(entries.get("offset", "0"))
-        length = int(entries["length"]) if "length" in entries else None
-    except ValueError:
-        raise UserError(f"its place in {location!r} is no number: {entries}") from None
-    try:
-        if file.exists() and not file.is_file():
-            raise OSError(None, "it is no regular file")  # a pipe would keep us waiting
-        with file.open("rb") as stream:
-            size = stream.seek(0, 2)
-            if offset < 0 or (length is not None and length < 0):
-                raise UserError(f"its place in {location!r} is negative")
-            needed = _size(tensor)
-            if length is not None and length != needed:
-                raise UserError(
-                    f"it has {length} bytes in {location!r}, its shape {list(tensor.dims)} needs {needed}",
-                    hint="export the model again",
-                )
-            end = offset + needed
-            if offset > size or end > size:
-                raise UserError(
-                    f"its data file {location!r} is truncated: {end} bytes are needed, it has {size}",
-                    hint="copy the model again, together with its data files",
-                )
-            stream.seek(offset)
-            tensor.raw_data = stream.read(end - offset)
-    except OSError as error:
-        raise UserError(
-            f"its data file {location!r} cannot be read: {error.strerror}",
-            hint="keep the model's data files beside it",
-        ) from error
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    del tensor.external_data[:]
-
-
-def _size(tensor: onnx.TensorProto) -> int:
-    """Bytes of its values.  Raises UserError for a type or a shape that has none."""
-    kind = tensor.data_type
-    if kind not in onnx.TensorProto.DataType.values() or kind == onnx.TensorProto.UNDEFINED:
-        raise UserError(f"its values are of type {kind}, which ONNX does not have")
-    name = onnx.TensorProto.DataType.Name(kind)
-    width = BITS.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
-    if tensor.data_type == onnx.TensorProto.STRING or any(d < 0 for d in tensor.dims):
-        raise UserError("strings, and shapes with negative sizes, have no external data")
-    return int(-(-math.prod(tensor.dims) * width // 8))
-
-
-def _inside(folder: Path, location: str) -> Path:
-    """`location` below `folder`.  Raises UserError if it leaves the folder, by a link as well."""
-    if "\0" in location:
-        raise UserError(f"its data file {location!r} can have no such name")
-    parts = PurePosixPath(location)
-    leaves = parts.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in parts.parts
-    file = folder / location
-    try:
-        leaves = leaves or not file.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError) as error:  # links that lead to themselves
-        raise UserError(f"its data file {location!r} cannot be found: {error}") from error
-    if not location or leaves:
-        raise UserError(
-            f"its data file {location!r} lies outside the model's folder",
-            hint="external data must lie beside the model",
-        )
-    return file
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor with values, those of nodes and of subgraphs included."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _in_nodes(graph.node)
-
-
-def _in_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            if attribute.HasField("g"):
-                yield from _tensors(attribute.g)
-            for inner in attribute.graphs:
-                yield from _tensors(inner)

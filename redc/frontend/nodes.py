@@ -73,9 +73,9 @@ class Source:
     """A graph whose wiring is sound.
 
     `nodes` are those an output depends on, in topological order (ties in the file's order).
-    `inputs` are the graph inputs that are no initializers, `outputs` the graph outputs, each once.  `samples` are values of inputs, if
-    there are any: for shapes that only a run tells.  `differences` are tensors of integers less a
-    zero point that only a run tells (redc/frontend/dynamic.py).
+    `inputs` are the graph inputs that are no initializers, `outputs` the graph outputs, each once.
+    `samples` are values of inputs, if there are any: for shapes that only a run tells.  `differences`
+    are tensors of integers less a zero point that only a run tells (redc/frontend/dynamic.py).
     """
 
     title: str

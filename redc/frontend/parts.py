@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from isa.program import RAW_TYPES
-from redc.errors import UserError, UserErrors
+from redc.errors import UserError, UserErrors, did_you_mean
 from redc.frontend.builder import Builder
 from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
@@ -95,10 +95,12 @@ def passing_part(
 ) -> tuple[HostOp, dict[str, Tensor]]:
     """The host part that hands on `inputs` which are outputs of the network too, and what it makes: to a
     program input and output are two tensors, though both go by the input's name."""
-    made = {name: replace(t, name=build.fresh_tensor(f"{name}.output"), port=name) for name, t in inputs.items()}
+    made = {
+        name: replace(t, name=build.fresh_tensor(f"{name}.output"), port=name) for name, t in inputs.items()
+    }
     nodes = [onnx.helper.make_node("Identity", [name], [t.name]) for name, t in made.items()]
-    ends = ([_value(t) for t in tensors.values()] for tensors in (inputs, made))
-    graph = onnx.helper.make_graph(nodes, source.name, *ends)
+    taken, given = ([_value(t) for t in tensors.values()] for tensors in (inputs, made))
+    graph = onnx.helper.make_graph(nodes, source.name, taken, given)
     model = onnx.ModelProto(
         ir_version=source.model.ir_version, opset_import=source.model.opset_import, graph=graph
     )
@@ -147,10 +149,11 @@ def check_part(source: Source, nodes: Sequence[Node], reasons: Sequence[Rejected
 def _refused(
     source: Source, nodes: Sequence[Node], reasons: Sequence[Rejected], words: str
 ) -> list[UserError]:
-    """One error per node under suspicion (the custom operators, where there are any), and the whole."""
-    custom = {
-        n.operator for n in nodes if n.domain not in DEFAULT_DOMAINS or not onnx.defs.has(n.op, source.opset)
-    }
+    """For each operator that nobody has, one error; where there is none, each node with the reason why
+    the accelerator does not run it, and onnxruntime's own `words`."""
+    unheard = _unheard_of(source, nodes)
+    if unheard:
+        return unheard
     errors = [
         UserError(
             f"neither the accelerator nor onnxruntime runs it: {reason.message}",
@@ -158,7 +161,6 @@ def _refused(
             hint=reason.hint,
         )
         for node, reason in zip(nodes, reasons, strict=True)
-        if not custom or node.operator in custom
     ]
     tail = UserError(
         f"a host part of {len(nodes)} nodes cannot be loaded: {words.splitlines()[0][:300]}",
@@ -166,6 +168,34 @@ def _refused(
         hint="check the model with onnx.checker.check_model(model, full_check=True)",
     )
     return [*errors[:MOST_ERRORS], tail]
+
+
+def _unheard_of(source: Source, nodes: Sequence[Node]) -> list[UserError]:
+    """An error for each operator that onnxruntime does not have, at its first node."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+    known = {(schema.domain, schema.name) for schema in runtime.get_all_operator_schema()}
+    known |= {(function.domain, function.name) for function in source.model.functions}
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        domain = "" if node.domain in DEFAULT_DOMAINS else node.domain
+        if (domain, node.op) not in known:
+            found.setdefault(node.operator, []).append(node)
+    errors = []
+    for same in found.values():
+        node = same[0]
+        own = node.domain in DEFAULT_DOMAINS
+        which = f"in operator set {source.opset}" if own else f"of domain {node.domain!r}"
+        more = f"; {len(same)} nodes have it" if len(same) > 1 else ""
+        near = did_you_mean(node.op, [name for domain, name in known if domain == ""]) if own else None
+        errors.append(
+            UserError(
+                f"neither the accelerator nor onnxruntime has the operator {node.op} {which}{more}",
+                place=source.place(node.describe()),
+                hint=near or "export the model without it, or with a function in it that says what it does",
+            )
+        )
+    return errors
 
 
 def measured(

@@ -203,7 +203,9 @@ def _reasons(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, str, list[str]]
             why = NODE.sub("", verdict.excluded)
             why = re.sub(r"^graph (input|output) '[^']*': it is", r"an \1 is", why)
             why = re.sub(r"^(an \w+ is) \w+; the accel", r"\1 of another type; the accel", why)
-            why = re.sub(r"^it is \w+, not f32; .*", "a tensor that it reads is of another type than f32", why)
+            why = re.sub(
+                r"^it is \w+, not f32; .*", "a tensor that it reads is of another type than f32", why
+            )
             why = re.sub(r"\s+", " ", why).replace("|", "\\|")
             found.setdefault((verdict.case.operator, why), []).append(verdict.case.name)
     for (operator, why), names in found.items():

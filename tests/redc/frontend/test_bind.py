@@ -67,7 +67,7 @@ def test_diff_of_a_program_that_was_bound_takes_the_same_values(model: onnx.Mode
     ("name", "value", "message"),
     [
         ("w", W, "which is no input of the model\n  hint: did you mean 'W'?"),
-        ("W", W[0], "has the shape [2, 2], the model takes [2, 2, ?]"),
+        ("W", W[0], "has the shape [2, 2], the model takes [2, 2, K]"),
         ("W", W.astype(np.float64), "is float64, the model takes float32\n  hint: convert it with .astype"),
     ],
 )

@@ -198,6 +198,27 @@ def test_external_data_that_is_missing_or_too_short(external: Path) -> None:
     assert "'data/w.bin' cannot be read: No such file" in message
 
 
+def test_a_missing_data_file_is_one_error_however_many_tensors_lie_in_it(tmp_path: Path) -> None:
+    def tensor(name: str) -> onnx.TensorProto:
+        found = onnx.TensorProto(name=name, data_type=1, dims=[2], data_location=onnx.TensorProto.EXTERNAL)
+        found.external_data.add(key="location", value="w.bin")
+        found.external_data.add(key="offset", value=str(8 * int(name[1:])))
+        return found
+
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => (float[2] y) { y = Sum(x, w0, w39) }'
+    )
+    model.graph.initializer.extend(tensor(f"w{i}") for i in range(40))
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError) as caught:
+        load_model(tmp_path / "m.onnx")
+    (error,) = caught.value.errors
+    assert str(error.place).endswith("m.onnx: initializers 'w0', 'w1', 'w2' and 37 more")
+    (tmp_path / "w.bin").write_bytes(bytes(8 * 38))
+    with pytest.raises(UserError, match=r"'w38', 'w39': the data file 'w\.bin' is truncated: 320 bytes"):
+        load_model(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize(
     "location", ["../w.bin", "/etc/passwd", "data/../../w.bin", "", "C:\\w.bin", "link.bin"]
 )
@@ -234,7 +255,7 @@ def test_links_that_lead_to_themselves(external: Path, model: onnx.ModelProto) -
     (external.parent / "loop.bin").symlink_to("loop.bin")
     _point(model, location="loop.bin")
     external.write_bytes(model.SerializeToString())
-    assert "its data file 'loop.bin' can" in error_of(external)
+    assert "the data file 'loop.bin' can" in error_of(external)
 
 
 def test_external_data_in_functions_is_held_to_the_same_rules(external: Path, model: onnx.ModelProto) -> None:
