@@ -188,8 +188,9 @@ def read_buffer(c: Cursor) -> Buffer:
     nothing writes them. Only a `.buffer` with a scale may have it:
     `.buffer %k i4[4, 2] scale 0.5 zero 1 holds "k"`.
 
-    The ONNX tensor is of f32, or of a type of integers (i8 to i64, u8 to u64) that holds every code:
-    its values are then the codes themselves.
+    The ONNX tensor is of f16, f32 or f64, which codes stand for in float32 (a door rounds), or of a
+    type of integers (i8 to i64, u8 to u64) that holds every code: its values are then the codes
+    themselves.
 
     `raw` in place of the type: the buffer holds the tensor as it is, in its own type (f16, f32,
     f64, i8 to i64, u8 to u64, bool) and shape, without scale, zero and axis; only `host` may
@@ -210,7 +211,7 @@ def read_buffer(c: Cursor) -> Buffer:
             if element not in RAW_TYPES:
                 c.fail(f"{element[:40]} is no type of a tensor", None, f"types are {', '.join(RAW_TYPES)}")
             return tensor, element, c.shape("a shape"), 0
-        element = c.take("NAME", "`f32` or a type of integers such as u8").text
+        element = c.take("NAME", "a type of floats such as `f32`, or of integers such as u8").text
         if element not in CODED_TYPES:
             c.fail(f"{element[:40]} is no type of codes", None, f"types are {', '.join(CODED_TYPES)}")
         dimensions = c.shape("a shape")

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from isa.operands import Address, Affine, BufferRef, ConstRef, Matrix, Operand, Register
-from isa.types import CODED_TYPES, RAW_TYPES, IntType, parse_type, smallest_type
+from isa.types import CODED_TYPES, RAW_TYPES, REAL_TYPES, IntType, parse_type, smallest_type
 
 __all__ = [
     "CODED_TYPES",
     "NOWHERE",
     "RAW_TYPES",
+    "REAL_TYPES",
     "VERSION",
     "Address",
     "Affine",
@@ -164,7 +165,7 @@ class Buffer:
     constant that multiplies the scale, one whole number per channel.  `tensor` is the ONNX tensor
     it holds, `onnx_shape` that tensor's shape, `axis` the ONNX axis that lies last here; `shape`
     equals `onnx_shape` with `axis` moved to the end.  Where `onnx_type` is one of integers, they are
-    the codes themselves, else (f32) the real values.
+    the codes themselves, else (f16, f32, f64) the real values.
 
     A buffer that `holds` a constant of its shape has the values from the start; nothing writes it.
 
@@ -199,7 +200,7 @@ class Buffer:
     @property
     def whole(self) -> bool:
         """Whether its ONNX tensor holds the codes themselves."""
-        return not self.raw and self.onnx_type != "f32"
+        return not self.raw and self.onnx_type not in REAL_TYPES
 
     @property
     def drive_type(self) -> IntType:

@@ -41,9 +41,12 @@ def _dtype(signed: bool, bits: int) -> np.dtype[Any]:
     return np.dtype(f"{'int' if signed else 'uint'}{container}")
 
 
+REAL_TYPES = ("f16", "f32", "f64")
+"""Element types of ONNX tensors whose values are real numbers, for which codes stand in float32."""
+
 RAW_TYPES: Mapping[str, str] = MappingProxyType(
     {
-        **{name: f"float{name[1:]}" for name in ("f16", "f32", "f64")},
+        **{name: f"float{name[1:]}" for name in REAL_TYPES},
         **{f"i{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
         **{f"u{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
         "bool": "bool",
@@ -52,9 +55,13 @@ RAW_TYPES: Mapping[str, str] = MappingProxyType(
 """Element types of ONNX tensors that a raw buffer may hold -> their numpy names."""
 
 CODED_TYPES: Mapping[str, IntType | None] = MappingProxyType(
-    {"f32": None, **{name: IntType(name[0] == "i", int(name[1:])) for name in RAW_TYPES if name[0] in "iu"}}
+    {
+        **dict.fromkeys(REAL_TYPES),
+        **{name: IntType(name[0] == "i", int(name[1:])) for name in RAW_TYPES if name[0] in "iu"},
+    }
 )
-"""Element types of ONNX tensors that lie in buffers as codes; those of integers are the codes themselves."""
+"""Element types of ONNX tensors that lie in buffers as codes: real ones, and integers, which are the codes
+themselves, with the type that holds them."""
 
 
 def smallest_type(low: int, high: int) -> IntType:

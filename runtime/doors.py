@@ -1,7 +1,7 @@
 """Where floats become codes and codes floats: the inputs and outputs of a program.
 
 In:   codes = clip(rint(float32(x) / float32(scale)) + zero), channels moved last.
-Out:  float32(code - zero) * float32(scale), channels moved back.
+Out:  float32(code - zero) * float32(scale), channels moved back, rounded to the ONNX tensor's type.
 A buffer without a scale holds plain integers: its door neither scales nor rounds away a fraction.
 Where the ONNX tensor is one of integers, it holds the codes themselves.
 A raw buffer holds its tensor as it is, and so it goes in and out.
@@ -98,13 +98,15 @@ def check_input(name: str, buffer: Buffer, value: Any) -> Array:
         given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
         raise InputError(f"it is no array of numbers: {error}", place=place) from error
-    if not np.can_cast(given.dtype, np.float32, "safe"):
+    widest = np.dtype(np.float64 if door_type(buffer) == "float64" else np.float32)
+    if not np.can_cast(given.dtype, widest, "safe"):
         raise InputError(
-            f"its type is {given.dtype}, which float32 does not hold exactly",
+            f"its type is {given.dtype}, which {widest} does not hold exactly",
             place=place,
-            hint="convert it with .astype(numpy.float32)",
+            hint=f"convert it with .astype(numpy.{widest})",
         )
-    array = np.asarray(given, np.float32)
+    with np.errstate(over="ignore"):  # told below
+        array = np.asarray(given, np.float32)
     if array.shape != shape:
         raise InputError(f"its shape is {list(array.shape)}, the program takes {list(shape)}", place=place)
     finite = np.isfinite(array)
@@ -175,7 +177,8 @@ def leave(buffer: Buffer, codes: Array) -> Array:
     for first in range(0, flat.size, BLOCK):
         span = slice(first, first + BLOCK)
         _to_real(flat[span], buffer, real[span])
-    return result
+    with np.errstate(over="ignore"):  # beyond float16 is infinite
+        return result.astype(door_type(buffer), copy=False)
 
 
 def _to_real(codes: Array, buffer: Buffer, real: Array) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from isa.program import REAL_TYPES
 from redc.frontend.constants import F64, FOLDED, Constants, integers
+from redc.frontend.inputs import cast_ports
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Rejected
 from redc.frontend.sizes import check_size
@@ -57,10 +59,13 @@ class Builder:
         """Inputs that only a host can read: not f32, scalar or empty."""
         self.outside: dict[str, Tensor] = {}
         """Tensors of integers, inputs or made by a host, that an operator may take as codes."""
+        self.cast = cast_ports(source)
+        """Inputs and outputs of the network that only Casts touch."""
         for name, shape in inputs.items():
             dtype = (dtypes or {}).get(name, "f32")
-            if dtype == "f32" and shape and 0 not in shape:
-                self._define(Tensor(name, shape, channel_axis(len(shape))))
+            real = dtype == "f32" or (dtype in REAL_TYPES and name in self.cast)
+            if real and shape and 0 not in shape:
+                self._define(Tensor(name, shape, channel_axis(len(shape)), dtype=dtype))
             else:
                 self.host_only[name] = Tensor(name, shape, 0, dtype=dtype)
                 self.know_shape(name, shape, dtype)
@@ -188,7 +193,7 @@ class Builder:
             given, dtype = source.given, source.dtype
             if source.name in self.whole:
                 self.whole.add(op.output)
-        elif dtype != "f32":
+        elif dtype not in REAL_TYPES:
             self.whole.add(op.output)
         elif self.other_floats.intersection(op.inputs):
             self.other_floats.add(op.output)

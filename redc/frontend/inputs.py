@@ -23,6 +23,20 @@ def input_types(source: Source) -> dict[str, str]:
     return {v.name: NAMES.get(v.type.tensor_type.elem_type, "f32") for v in source.inputs}
 
 
+def cast_ports(source: Source) -> frozenset[str]:
+    """The inputs that only Casts to float32 read, and the outputs that a Cast to their type makes and no
+    node reads."""
+    inputs = {v.name for v in source.inputs}
+    outputs = {v.name: v.type.tensor_type.elem_type for v in source.outputs}
+    for node in source.nodes:
+        to = node.attributes.get("to") if node.op == "Cast" else None
+        if to != onnx.TensorProto.FLOAT:
+            inputs.difference_update(node.reads)
+        for name in (*node.reads, *(made for made in node.outputs if outputs.get(made) != to)):
+            outputs.pop(name, None)
+    return frozenset((*inputs, *outputs))
+
+
 def input_shapes(
     source: Source, given: Mapping[str, Sequence[int]], *, hosts: bool = False
 ) -> dict[str, tuple[int, ...]]:
@@ -33,9 +47,16 @@ def input_shapes(
     numeric type and any shape.  Raises UserError (several at once)
     for a wrong type or name, a shape that contradicts the model, and open dimensions.
     """
+    cast = frozenset() if hosts else cast_ports(source)
     wrong_types = [
-        *(_type_error(source.place(f"graph input {v.name!r}"), v.type, hosts, v.name) for v in source.inputs),
-        *(_type_error(source.place(f"graph output {v.name!r}"), v.type, hosts) for v in source.outputs),
+        *(
+            _type_error(source.place(f"graph input {v.name!r}"), v.type, hosts or v.name in cast, v.name)
+            for v in source.inputs
+        ),
+        *(
+            _type_error(source.place(f"graph output {v.name!r}"), v.type, hosts or v.name in cast)
+            for v in source.outputs
+        ),
     ]
     errors = [e for e in wrong_types if e]
     raise_all([*errors, *_unknown_names(source, given)])

@@ -15,6 +15,7 @@ from onnx import inliner, version_converter
 from redc.errors import UserError, did_you_mean
 from redc.frontend.contrib import expanded
 from redc.frontend.external import read_external
+from redc.frontend.halves import widened
 from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
 
 LARGEST = (1 << 31) - 1
@@ -33,11 +34,11 @@ def load_model(
 
     `resolve` gives the model of a name or None, `names` every name; without them the package
     `models` is asked, where it is installed.  External data is read in, the model's own functions
-    are inlined, fused operators of onnxruntime taken apart.  A model of an operator set older than 7
-    is raised to 7 by onnx's own converter.  Raises UserError.
+    are inlined, float16 is made float32, fused operators of onnxruntime are taken apart.  A model of an
+    operator set older than 7 is raised to 7 by onnx's own converter.  Raises UserError.
     """
     if isinstance(source, onnx.ModelProto):
-        return expanded(_inlined(_raised(source), source.graph.name or "model"))
+        return _prepared(source, source.graph.name or "model")
     if not isinstance(source, str | Path):
         what = f"a model is a path, a name or a ModelProto, not a {type(source).__name__}"
         raise UserError(what, place="model")
@@ -46,7 +47,7 @@ def load_model(
     path = Path(source)
     kind = _kind(path)
     if kind == "file":
-        return expanded(_inlined(_raised(_load_file(path)), str(path)))
+        return _prepared(_load_file(path), str(path))
     if isinstance(source, str):
         if resolve is None and names is None and find_spec("models"):
             shelf = import_module("models")
@@ -59,6 +60,10 @@ def load_model(
     known = tuple(names()) if names else ()
     hint = did_you_mean(str(source), known) or (f"known models: {', '.join(known)}" if known else None)
     raise UserError("there is no such file, nor a model of that name", place=str(source), hint=hint)
+
+
+def _prepared(model: onnx.ModelProto, title: str) -> onnx.ModelProto:
+    return expanded(widened(_inlined(_raised(model), title)))
 
 
 def _raised(model: onnx.ModelProto) -> onnx.ModelProto:

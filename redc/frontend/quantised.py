@@ -105,11 +105,15 @@ def import_matmul_integer(build: Builder, node: Node) -> None:
 
 
 def import_cast(build: Builder, node: Node) -> None:
-    """Only of what a ConvInteger or MatMulInteger makes, to a float type."""
+    """Of what a ConvInteger or MatMulInteger makes, to a float type; of floats, to float32 or a port."""
     x = build.data(node)
-    if not x.plain or node.attributes.get("to") not in (1, 10, 11):
-        raise Rejected("only a cast of what ConvInteger or MatMulInteger make to a float type is supported")
+    to = {1: "f32", 10: "f16", 11: "f64"}.get(node.attributes.get("to", 0), "")
     op = ReshapeOp(build.op_name(node), node.op, x.name, node.outputs[0], (node.label,))
+    if x.name not in build.whole and (to == "f32" or (to and node.outputs[0] in build.cast)):
+        build.add(op, x.shape, x.axis, dtype=to)
+        return
+    if not x.plain or not to:
+        raise Rejected("only a cast of what ConvInteger or MatMulInteger make to a float type is supported")
     build.add(op, x.shape, x.axis)
     if node.attributes["to"] != 1:
         build.other_floats.add(op.output)

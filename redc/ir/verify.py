@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from isa.program import REAL_TYPES
 from redc.errors import InternalError
 from redc.ir.graph import (
     F64,
@@ -46,7 +47,7 @@ def verify_graph(graph: Graph) -> None:
             continue
         output = graph.tensors[op.output]
         for tensor in (*inputs, output):
-            host_only = tensor.raw or (tensor.dtype != "f32" and tensor.given is None)
+            host_only = tensor.raw or (tensor.dtype not in REAL_TYPES and tensor.given is None)
             _need(not host_only, op, f"only a host can touch {tensor.name!r} ({tensor.dtype})")
         if isinstance(op, CrossbarOp):
             _check_crossbar(op, inputs[0], output)

@@ -37,6 +37,7 @@ CROSSBAR = (
     "QGemm",
 )
 ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid")
+FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 NO_OPS = ("Identity", "Dropout")
 RESHAPES = (*NO_OPS, "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
@@ -123,7 +124,10 @@ class Network:
         return {name for node in self.model.graph.node if (name := difference(self, node))}
 
     def acts_as(self, node: onnx.NodeProto) -> str:
-        """The node's operator; Identity for a Clip without bounds."""
+        """The node's operator; Identity for a Clip without bounds, and a Cast that keeps real numbers."""
+        if node.op_type == "Cast":
+            to = next((a.i for a in node.attribute if a.name == "to"), 0)
+            return "Identity" if to in FLOATS and self.codes(node.input[0]) is None else "Cast"
         if node.op_type != "Clip":
             return str(node.op_type)
         bounds = [a.f for a in node.attribute if a.name in ("min", "max")]
@@ -145,7 +149,7 @@ class Network:
             passed.append(node)
             if node.op_type == "Add" and (variable := self._variable_addend(node)) is not None:
                 at = variable
-            elif self.acts_as(node) in (*RESHAPES, *QUANTISERS, *ACTIVATIONS, "Cast", "BatchNormalization"):
+            elif self.acts_as(node) in (*RESHAPES, *QUANTISERS, *ACTIVATIONS, "BatchNormalization"):
                 at = node.input[0]
             else:
                 raise _no_layer(node, tensor)
@@ -158,7 +162,7 @@ class Network:
         given = made_codes(self, node)
         held = given is not None or activation is None  # false: a function of codes not rounded yet
         for after in reversed(passed):
-            if after.op_type in QUANTISERS or after.op_type == "Cast":
+            if after.op_type in QUANTISERS:
                 codes = made_codes(self, after)
                 if after.op_type == "QuantizeLinear" and codes and given in (None, codes):
                     given, held = codes, True
@@ -228,9 +232,6 @@ class Network:
 
     def moves(self, node: onnx.NodeProto) -> bool:
         """Whether the node leaves the values alone, or only rounds them to codes."""
-        if node.op_type == "Cast":  # of sums, to floats
-            maker = self.maker(node.input[0])
-            return maker is not None and maker.op_type.endswith("Integer")
         return self.acts_as(node) in (*RESHAPES, *QUANTISERS)
 
     def codes(self, tensor: str) -> Given | None:
