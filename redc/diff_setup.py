@@ -262,7 +262,7 @@ def _float_run(
         tensors = (layer.tensor, *judged(program, layer))
         wanted.update(dict.fromkeys(name for name in tensors if name))
     wanted.update(dict.fromkeys(node.input[0] for node in network.crossbar_nodes()))
-    wanted.update(dict.fromkeys(network.around_reshapes()))
+    wanted.update(dict.fromkeys(network.shaping()))
     made = [name for name in wanted if network.maker(name) is not None]
     feeds = {name: np.asarray(value, network.input_type(name)) for name, value in inputs.items()}
     values: dict[str, Array] = dict(feeds)
@@ -278,6 +278,6 @@ def _float_run(
         ) from error
     constants = {name: network.constant(name) for name in network.outputs if name not in values}
     values.update({name: value for name, value in constants.items() if value is not None})
-    network.shapes.update((name, value.shape) for name, value in values.items())
+    network.learn({name: value.shape for name, value in values.items()})
     codes = {name: network.codes(name) for name in values}
     return {n: real(value, given) if (given := codes[n]) else value for n, value in values.items()}

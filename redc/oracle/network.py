@@ -40,6 +40,7 @@ ACTIVATIONS = ("Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid")
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 NO_OPS = ("Identity", "Dropout")
 RESHAPES = (*NO_OPS, "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+SHAPERS = ("Shape", "Size")
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -75,7 +76,7 @@ class Network:
         self._constants: dict[str, Array | None] = {}
         self._shaped: dict[str, onnx.NodeProto | None] = {}  # what makes a tensor, reshapes left out
         self.shapes: dict[str, tuple[int, ...]] = {}
-        """Shapes of the tensors around reshapes; `chain` needs them where a layer holds one."""
+        """What `learn` was told."""
         self.inputs = tuple(v.name for v in graph.input if v.name not in self._initializers)
         self.outputs = tuple(dict.fromkeys(v.name for v in graph.output))
 
@@ -197,11 +198,20 @@ class Network:
             and self.constant(node.input[0]) is None
         )
 
-    def around_reshapes(self) -> Iterator[str]:
-        """The tensors whose `shapes` a chain may need."""
+    def shaping(self) -> Iterator[str]:
+        """The tensors whose shapes say something: those around reshapes, for `chain`, and those of which
+        some node takes the shape, for `constant`."""
         for node in self.model.graph.node:
             if self.acts_as(node) in RESHAPES:
                 yield from (node.input[0], node.output[0])
+            elif node.op_type in SHAPERS:
+                yield node.input[0]
+
+    def learn(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """The shapes of tensors in the run that is looked at; what follows from them is a constant there."""
+        self.shapes.update(shapes)
+        self._constants = {name: value for name, value in self._constants.items() if value is not None}
+        self.__dict__.pop("_variable", None)
 
     def crossbar_nodes(self) -> Iterator[onnx.NodeProto]:
         """Every crossbar operator that an output of the model depends on, in graph order."""
@@ -256,6 +266,8 @@ class Network:
         readers: dict[str, list[onnx.NodeProto]] = {}
         pending: list[str] = []
         for node in self.model.graph.node:
+            if node.op_type in SHAPERS and node.input[0] in self.shapes:
+                continue
             for name in filter(None, _reads(node)):
                 readers.setdefault(name, []).append(node)
             if node.op_type.startswith("Random"):
@@ -293,7 +305,9 @@ class Network:
                 leaves[name] = self._initializers[name]
                 continue
             node = self._makers[name]
-            if node.output[0] not in nodes:
+            if node.op_type in SHAPERS and node.input[0] in self.shapes:
+                leaves[name] = numpy_helper.from_array(_size(node, self.shapes[node.input[0]]), name)
+            elif node.output[0] not in nodes:
                 nodes[node.output[0]] = node
                 pending.extend(part for part in _reads(node) if part)
         order = sorted(nodes.values(), key=lambda node: self._order[node.output[0]])
@@ -352,6 +366,13 @@ def float64(value: Array | None) -> npt.NDArray[np.float64]:
     """A constant that is known to be there, as float64."""
     assert value is not None
     return np.asarray(value, dtype=np.float64)
+
+
+def _size(node: onnx.NodeProto, shape: tuple[int, ...]) -> Array:
+    """What a Shape or Size gives for a tensor of this shape."""
+    named = attributes(node)
+    span = slice(named.get("start"), named.get("end"))
+    return np.array(math.prod(shape) if node.op_type == "Size" else shape[span], np.int64)
 
 
 def _no_layer(node: onnx.NodeProto, tensor: str) -> OracleError:

@@ -311,3 +311,23 @@ def test_a_large_deconvolution_takes_little_time_and_memory():
     found = expect(model, rng.integers(0, 256, (1, 21, 70, 70)), (1, 21, 568, 568))
     assert found.accumulators.shape == (1, 568, 568, 21)
     assert math.prod(found.accumulators.shape) * 8 < 2**26
+
+
+def test_what_follows_from_a_shape_is_a_constant_once_the_run_has_told_it():
+    """A recurrent state of zeros as long as the batch, as exporters write it: y = x w + zeros."""
+    nodes = [
+        helper.make_node("Identity", ["x"], ["seen"]),
+        helper.make_node("Shape", ["seen"], ["size"]),
+        helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+        helper.make_node("MatMul", ["x", "w"], ["product"]),
+        helper.make_node("MatMul", ["zeros", "w"], ["state"]),
+        helper.make_node("Add", ["product", "state"], ["y"]),
+    ]
+    network = Network(build(nodes, [3, 2], {"w": [[1.0, 0.0], [0.0, 1.0]]}))
+    with pytest.raises(OracleError):
+        network.chain("y")
+    assert "seen" in network.shaping()
+    network.learn({"seen": (3, 2)})
+    np.testing.assert_array_equal(network.constant("zeros"), np.zeros((3, 2)))
+    assert network.chain("y").operator.output[0] == "product"
+    assert [node.output[0] for node in network.crossbar_nodes()] == ["product"]
