@@ -73,6 +73,12 @@ class Range:
         lows, highs = lows.astype(np.float64), highs.astype(np.float64)
         return Range(lows, highs, Histogram.of(values), channels=channels)
 
+    @staticmethod
+    def unit(channels: int | None = None) -> Range:
+        """-1 to 1, in each of so many channels: for whom values do not matter."""
+        values = np.repeat([[-1.0], [1.0]], channels or 1, axis=1)
+        return Range.of(values, axis=None if channels is None else 1)
+
     def widen(self, other: Range) -> Range:
         """The same samples, seen elsewhere."""
         lows, highs = np.minimum(self.lows, other.lows), np.maximum(self.highs, other.highs)

@@ -108,10 +108,16 @@ def compile_with(
     host: bool = True,
     after: Callable[[str, Graph], None] | None = None,
     verify_each: bool = False,
+    observe: bool = True,
 ) -> Compiled:
-    """`compile`, showing the graph to `after` once it is imported and after every pass."""
+    """`compile`, showing the graph to `after` once it is imported and after every pass.
+
+    Without `observe` nothing is run, and the program's scales mean nothing; its arrays are the same.
+    """
     check_options(options)
     graph, look = _begin(model, shapes, calibrate, bind, host)
+    if not observe:
+        look = _unit_ranges(graph)
     if isinstance(target, Target):
         machine, costs = target, costs_of(target)
     else:
@@ -175,6 +181,16 @@ def _begin(
         )  # fmt: skip
 
     return graph, look
+
+
+def _unit_ranges(graph: Graph) -> Callable[[tuple[str, ...], Mapping[str, int]], dict[str, Range]]:
+    """What finds -1 to 1 for every tensor, in every channel that it is asked for."""
+
+    def look(tensors: tuple[str, ...], axes: Mapping[str, int]) -> dict[str, Range]:
+        sizes = {name: graph.tensors[name].shape[axis] for name, axis in axes.items()}
+        return {name: Range.unit(sizes.get(name)) for name in tensors}
+
+    return look
 
 
 def _may_be_infinite(op: Op) -> bool:

@@ -90,10 +90,13 @@ def map_command(options: argparse.Namespace) -> int:
     """`redc map`."""
     from redc.array_map import grids, layer_maps, summary
     from redc.figure_file import check_plot
+    from redc.passes.context import AUTO
 
     if options.plot:
         check_plot(options.plot)
-    maps = layer_maps(_compile(options)[0], options.layer)
+    # The choice of `auto` weighs cycles, which depend on codes; else where weights sit depends on no values.
+    observe = options.mapping == AUTO or options.calibrate is not None or bool(options.print_after)
+    maps = layer_maps(_compile(options, observe=observe)[0], options.layer)
     if options.plot:
         from redc.array_plot import plot
 
@@ -110,7 +113,7 @@ def map_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
+def _compile(options: argparse.Namespace, *, observe: bool = True) -> tuple[Any, dict[str, str]]:
     """The compiled model, and the IR after each pass that the user asked to see."""
     from redc.compiler import compile_with
     from redc.ir.text import to_text
@@ -134,6 +137,7 @@ def _compile(options: argparse.Namespace) -> tuple[Any, dict[str, str]]:
         bind=bindings(options.bind),
         after=after,
         verify_each=options.verify_each,
+        observe=observe,
     )
     return compiled, shown
 

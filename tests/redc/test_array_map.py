@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import models
+import redc
 from isa.geometry import array_size
 from isa.program import Target
 from redc.array_map import LayerMap, grids, layer_maps, summary
@@ -20,6 +22,7 @@ from redc.compare import compare
 from redc.compiler import compile_with
 from redc.errors import UserError
 from redc.passes import Options
+from redc.passes.place import arrays_of
 from tests.redc.layers import deconvolution, deconvolutions, feed
 from tests.redc.test_conservation import targets
 from tests.redc.test_mappings import MAPPINGS
@@ -96,3 +99,18 @@ def test_map_and_compare_say_the_same_of_how_full_arrays_are() -> None:
         (layer,) = layer_maps(compile_with("FCN_Deconv1", Options(mapping=mapping), target="isaac"))
         assert row.cost is not None
         assert row.cost.inventory.full == pytest.approx(layer.full)
+
+
+@pytest.mark.parametrize("mapping", ["pixel-wise", "packed", "zero-padding"])
+def test_a_map_runs_nothing_and_needs_no_samples(mapping: str, tmp_path: Path, capsys: Any) -> None:
+    """Its arrays are those of the program all the same."""
+    path = tmp_path / "net.onnx"
+    onnx.save(models.load("ppocrv4_db_head"), path)
+    words = [str(path), "--mapping", mapping, "--shape", "p2o.Concat.1=1,96,8,8", "--json"]
+    assert main(["map", *words]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    with pytest.warns(redc.AssumedInputs):
+        program = redc.compile(path, mapping=mapping, shapes={"p2o.Concat.1": (1, 96, 8, 8)})
+    found = json.loads(told.out)["layers"]
+    assert sum(layer["arrays"] for layer in found) == sum(arrays_of(program).values())
