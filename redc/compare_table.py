@@ -36,7 +36,9 @@ def tables(comparison: Comparison, room: Room) -> str:
     """Every group, and what its numbers do not contain."""
     blocks = []
     for model, target, rows in comparison.groups():
-        blocks.append(f"{model} on {target}\n\n{_table(comparison, rows, room)}")
+        batch = next((row.cost.batch for row in rows if row.cost), 1)
+        told = f", a batch of {batch}" if batch > 1 else ""
+        blocks.append(f"{model} on {target}{told}\n\n{_table(comparison, rows, room)}")
         told = "\n".join(f"note: {row.mapping}{about}" for row in rows if (about := _about(row)))
         blocks += [told] if told else []
     return "\n\n".join([*blocks, "\n".join(_notes(comparison))]).rstrip()
@@ -86,12 +88,17 @@ def host_share(counters: list[Mapping[str, int]]) -> str:
 def _table(comparison: Comparison, rows: list[Row], room: Room) -> str:
     costs = [row.cost for row in rows if row.cost is not None]
     large = large_parts(costs)
+    batch = max((cost.batch for cost in costs), default=1)
     small = sorted(large, key=lambda name: -sum(parts(cost).get(name, 0) for cost in costs))
     columns = [
         Column("mapping", "mapping"),
         Column("rounds", "rounds", "exact", spare=3),
         Column("cycles", "cycles", "exact"),
-        *(_right(key, key) for key in ("latency", "speed-up", "energy", "ratio")),
+        _right("latency", "latency"),
+        *([_right("each latency", "each input", spare=2)] if batch > 1 else []),
+        *(_right(key, key) for key in ("speed-up", "energy")),
+        *([_right("each energy", "each input", spare=2)] if batch > 1 else []),
+        _right("ratio", "ratio"),
         *(_right(name, heading(name), spare=9 + small.index(name)) for name in large),
         *([_right("other", "other", spare=99)] if large else []),
         _right("area", "area mm2", spare=1),
@@ -117,6 +124,8 @@ def _cells(comparison: Comparison, row: Row, large: list[str]) -> dict[str, Any]
         "cycles": row.cycles,
         "latency": si(cost.latency, "s"),
         "speed-up": "-" if speedup is None else f"{speedup:.2f}x",
+        "each latency": si(cost.per_input[0], "s"),
+        "each energy": si(cost.per_input[1], "J"),
         "energy": "-" if cost.energy is None else si(cost.energy / ATTO, "J"),
         "ratio": percent(ratio),
         **{name: si(own[name] / ATTO, "J") for name in large if name in own},

@@ -115,13 +115,14 @@ def _costs(program: Program, counters: tuple[tuple[str, Counters], ...], target:
     """By the target it was compiled for: `target`, where that is a file, else the one of its name."""
     from isa.targets import costs_of
     from runtime.cost import cost_of
+    from runtime.cost_report import each_input
     from runtime.report import si
 
     cost = cost_of(program, counters, costs_of(program.target, target))
     layers = tuple(cost.layer(position) for position in range(len(cost.layers)))
     totals = cost.totals()
     shown = tuple((si(row["latency_s"], "s"), si(row["energy_j"], "J")) for row in (*layers, totals))
-    return Costs(layers, totals, shown)
+    return Costs(layers, totals, shown, tuple(each_input(cost)) if cost.batch > 1 else ())
 
 
 def _mapping(program: Program) -> str | None:

@@ -116,11 +116,12 @@ class OutputRow:
 @dataclass(frozen=True, slots=True)
 class Costs:
     """What the run cost: entries of JSON `layers` and `totals`, and for each layer and the total
-    its latency and energy as text."""
+    its latency and energy as text; `each`, where the run is one of a batch, the same of one input."""
 
     layers: tuple[Mapping[str, Any], ...]
     totals: Mapping[str, Any]
     shown: tuple[tuple[str, str], ...]
+    each: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ def text(report: Report, room: Room) -> str:
         "",
         _layers(report, room),
         *room.about(len(report.layers), "the broken and those of lowest SQNR"),
+        *_batch(report),
         "",
         table(outputs, OUTPUTS, room),
         "",
@@ -83,6 +84,14 @@ def _layers(report: Report, room: Room) -> str:
     columns = LAYERS + (LOSSES if report.fidelity != "exact" else ())
     columns += CLIPPED if report.clipping() else ()
     return table([*(rows[i] for i in room.first(ranks)), total], columns, room)
+
+
+def _batch(report: Report) -> list[str]:
+    """That latency and energy are those of a batch, and what they are of one input."""
+    if not report.costs.each:
+        return []
+    batch = report.costs.totals["batch"]
+    return [f"latency and energy are of a batch of {batch}; of one input: {', '.join(report.costs.each)}"]
 
 
 def _rank(layer: LayerRow) -> float:

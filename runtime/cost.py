@@ -77,7 +77,8 @@ class Cost:
     area         square nanometres by component
     write        attojoules to program the weights, once; in no other sum
     write_time   femtoseconds of it: all arrays at once, row by row; in no latency
-    batch        inputs that one run takes
+    batch        inputs that one run takes: axis 0 of all inputs and outputs with two axes or more, where
+                 that is one number; else 1
     unmodelled   what no number here contains
     """
 
@@ -131,6 +132,13 @@ class Cost:
         return self.batch / self.latency if self.latency else None
 
     @property
+    def per_input(self) -> tuple[float | None, float | None]:
+        """(seconds, joules) of one input of the batch."""
+        latency, energy = self.latency, joules(self.energy)
+        share = (None if amount is None else amount / self.batch for amount in (latency, energy))
+        return next(share), next(share)
+
+    @property
     def pipelined(self) -> float | None:
         """Inputs a second when runs follow each other through the layers, each layer on arrays of
         its own: the longest layer sets the pace."""
@@ -152,6 +160,8 @@ class Cost:
             "cells_used": self.inventory.cells_used,
             "cells_owned": self.inventory.cells_owned,
             "batch": self.batch,
+            "latency_per_input_s": self.per_input[0],
+            "energy_per_input_j": self.per_input[1],
             "throughput_per_s": self.throughput,
             "pipelined_per_s": self.pipelined,
             "not_modelled": list(self.unmodelled),
@@ -208,9 +218,16 @@ def cost_of(program: Program, counters: Sequence[tuple[str, Counters]], costs: C
         area={name: times(found.parts[name], name, "area") for name in COMPONENTS},
         write=times(found.cells_written, "array", "write"),
         write_time=times(found.rows, "array", "write_latency"),
-        batch=max((b.onnx_shape[0] for b in program.inputs if b.onnx_shape), default=1),
+        batch=_batch(program),
         unmodelled=tuple(unmodelled),
     )
+
+
+def _batch(program: Program) -> int:
+    """See `Cost`."""
+    shapes = [buffer.onnx_shape for buffer in (*program.inputs, *program.outputs)]
+    sizes = {shape[0] for shape in shapes if len(shape) > 1}
+    return max(1, sizes.pop()) if len(sizes) == 1 else 1
 
 
 def _over(power: int | None, cycles: int, frequency: int | None) -> int:

@@ -50,6 +50,8 @@ def paragraph(cost: Cost) -> list[str]:
             f"latency      {si(cost.latency, 's')} for {each} at {si(cost.frequency, 'Hz')}; "
             "{} inputs a second, {} with layers as a pipeline".format(*rates)
         )
+    if cost.batch > 1 and cost.energy is not None:
+        lines.append(f"each input   {' and '.join(each_input(cost))}: its share of the batch of {cost.batch}")
     if cost.total_area is not None:
         largest = sorted(((a, n) for n, a in cost.area.items() if a), reverse=True)[:3]
         shares = ", ".join(f"{heading(n)} {a / NM2_PER_MM2:.3g}" for a, n in largest)
@@ -67,6 +69,13 @@ def paragraph(cost: Cost) -> list[str]:
     elif cost.unmodelled:
         lines.append(f"not in it    {', '.join(cost.unmodelled)}")
     return lines
+
+
+def each_input(cost: Cost) -> list[str]:
+    """Latency and energy of one input of a batch, as far as they are known."""
+    latency, energy = cost.per_input
+    figures = ((latency, "s"), (energy, "J"))
+    return [si(amount, unit) for amount, unit in figures if amount is not None]
 
 
 def text(cost: Cost, layers: Sequence[int], room: Room = EVERYTHING) -> list[str]:

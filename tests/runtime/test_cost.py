@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
+import onnx
+import onnx.parser
 import pytest
 from hypothesis import given
 
@@ -19,6 +22,7 @@ from isa.program import Program
 from isa.targets import costs_of, load_target_file
 from runtime.__main__ import main
 from runtime.cost import EVENTS_OF, Cost, cost_of
+from runtime.cost_report import paragraph
 from runtime.count import count
 from runtime.report import si
 from tests.runtime.programs import deconvolution
@@ -162,3 +166,44 @@ def test_run_takes_costs_from_another_target_of_the_same_machine(
 )  # fmt: skip
 def test_three_digits_and_a_prefix(value: float | None, text: str) -> None:
     assert si(value, "J") == text
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "batch"),
+    [
+        ("float[8, 2] x", "float[8, 2] y", 8),
+        ("float[8, 2] x, float[1] s", "float[8, 2] y", 8),
+        ("float[8, 2] x, float[1, 2] s", "float[8, 2] y", 1),
+        ("float[16] x", "float[16] y", 1),
+    ],
+)
+def test_a_batch_is_what_all_doors_agree_on(inputs: str, outputs: str, batch: int) -> None:
+    """Values of a vector are no batch, nor are rows of a constant that comes as an input."""
+    other = "s" if "s" in inputs else "x"
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 17]> g ({inputs}) => ({outputs}) {{ y = Add(x, {other}) }}'
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", redc.AssumedInputs)
+        found = cost(redc.compile(model), "red-65nm")
+    assert found.batch == batch
+    assert found.latency is not None
+    assert found.per_input == (found.latency / batch, found.totals()["energy_j"] / batch)
+
+
+def test_figures_of_a_batch_say_so_and_what_they_are_of_one_input() -> None:
+    model, shapes = "ppocrv4_db_head", {"p2o.Concat.1": (3, 96, 4, 4)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", redc.AssumedInputs)
+        program = redc.compile(model, shapes=shapes)
+        found = redc.compare(model, mappings=["red"], targets=["isaac"], shapes=shapes)
+    told = " ".join(paragraph(cost(program)))
+    assert "for 3 inputs" in told
+    assert "its share of the batch of 3" in told
+    report = redc.diff(model, program=program)
+    assert "latency and energy are of a batch of 3; of one input: " in report.table()
+    totals = report.as_dict()["totals"]
+    assert totals["latency_per_input_s"] == totals["latency_s"] / 3
+    assert "ppocrv4_db_head on isaac, a batch of 3" in found.table()
+    assert found.table().count("each input") == 2
+    assert "each input" not in " ".join(paragraph(cost(deconvolution())))
