@@ -39,9 +39,9 @@ def tables(comparison: Comparison, room: Room) -> str:
         batch = next((row.cost.batch for row in rows if row.cost), 1)
         told = f", a batch of {batch}" if batch > 1 else ""
         blocks.append(f"{model} on {target}{told}\n\n{_table(comparison, rows, room)}")
-        told = "\n".join(f"note: {row.mapping}{about}" for row in rows if (about := _about(row)))
+        told = "\n".join(room.prose(f"note: {row.mapping}{about}" for row in rows if (about := _about(row))))
         blocks += [told] if told else []
-    return "\n\n".join([*blocks, "\n".join(_notes(comparison))]).rstrip()
+    return "\n\n".join([*blocks, "\n".join(room.prose(_notes(comparison)))]).rstrip()
 
 
 def _about(row: Row) -> str:
@@ -98,11 +98,11 @@ def _table(comparison: Comparison, rows: list[Row], room: Room) -> str:
         *([_right("each latency", "each input", spare=2)] if batch > 1 else []),
         *(_right(key, key) for key in ("speed-up", "energy")),
         *([_right("each energy", "each input", spare=2)] if batch > 1 else []),
-        _right("ratio", "ratio"),
+        _right("ratio", "ratio", spare=1),
         *(_right(name, heading(name), spare=9 + small.index(name)) for name in large),
         *([_right("other", "other", spare=99)] if large else []),
         _right("area", "area mm2", spare=1),
-        Column("arrays", "arrays", "exact"),
+        Column("arrays", "arrays", "exact", spare=1),
         _right("full", "full", spare=2),
     ]
     return table([_cells(comparison, row, large) for row in rows], columns, room)

@@ -57,18 +57,17 @@ def text(report: Report, room: Room) -> str:
         for o in report.outputs
     ]
     parts = [
-        f"{report.model} on {options}",
-        *report.about,
+        *room.prose([f"{report.model} on {options}", *report.about]),
         "",
         _layers(report, room),
         *room.about(len(report.layers), "the broken and those of lowest SQNR"),
-        *_batch(report),
+        *room.prose(_batch(report)),
         "",
         table(outputs, OUTPUTS, room),
         "",
-        *_hosts(report),
-        *(f"note: {note}" for note in (*_clipped(report), *report.notes)),
-        verdict(report),
+        *room.prose(_hosts(report)),
+        *room.prose(f"note: {note}" for note in (*_clipped(report), *report.notes)),
+        *room.prose(verdict(report).split("\n")),
     ]
     return "\n".join(parts)
 

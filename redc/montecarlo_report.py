@@ -162,12 +162,17 @@ class MonteCarlo:
         shown = room.first([quantile(spread.against_float, 0.5) for spread in self.layers])
         return "\n".join(
             [
-                f"{self.model} on {self.target} ({self.engine}, analog): {which}, {seeds}",
-                *(effects or ["  an ideal device"]),
-                *self.about,
+                *room.prose([f"{self.model} on {self.target} ({self.engine}, analog): {which}, {seeds}"]),
+                *room.prose(effects or ["  an ideal device"]),
+                *room.prose(self.about),
                 "",
-                "SQNR in dB against the float model: of exact, and of the machines",
-                "and, from `cells` on, of the machines against exact: what their cells cost",
+                *room.prose(
+                    [
+                        "SQNR in dB against the float model: of exact, and of the machines",
+                        "and, from `cells` on, of the machines against exact: what their cells cost",
+                    ],
+                    hang=0,
+                ),
                 "",
                 table([_cells(self.layers[i]) for i in shown], (Column("name", "layer"), *SPREAD), room),
                 *room.about(len(self.layers), "those of lowest SQNR"),
@@ -175,7 +180,7 @@ class MonteCarlo:
                 table(
                     [_cells(spread) for spread in self.outputs], (Column("name", "output"), *SPREAD[1:]), room
                 ),
-                *(["", *(f"note: {note}" for note in self.notes)] if self.notes else []),
+                *(["", *room.prose(f"note: {note}" for note in self.notes)] if self.notes else []),
             ]
         )
 

@@ -32,6 +32,9 @@ from runtime.room import Room
 SMALL = 64
 """Outputs of up to so many values are printed."""
 
+WIDE = 100
+"""Characters of a line of them, where no terminal says."""
+
 TRACED_VALUES = 12
 """Values of a vector that a trace line shows."""
 
@@ -241,12 +244,13 @@ def text(program: Program, options: argparse.Namespace, run: Found) -> str:
     columns: tuple[Column, ...] = COUNTERS + HOSTS if summed.host_calls else COUNTERS
     if run.result and run.result.losses:
         columns += LOSSES
-    lines = [f"{options.program} on {program.target.name} ({how})", "", table(rows, columns, room)]
+    lines = [*room.prose([f"{options.program} on {program.target.name} ({how})"]), ""]
+    lines.append(table(rows, columns, room))
     lines += room.about(len(program.layers), "those of most cycles")
     lines += cost_text(run.cost, shown, room)
-    lines += [f"note: {note}" for note in run.notes(program)]
+    lines += room.prose(f"note: {note}" for note in run.notes(program))
     for name, array in run.outputs.items():
-        lines += ["", described(name, array, program)]
+        lines += ["", *room.prose(described(name, array, program, room.width or WIDE).split("\n"))]
     if options.output:
         lines += ["", f"outputs written to {options.output}"]
     return "\n".join(lines)
@@ -271,12 +275,12 @@ def summary(name: str, array: Array) -> dict[str, Any]:
     return {"name": name, "shape": list(array.shape)} | dict.fromkeys(words) | shown
 
 
-def described(name: str, array: Array, program: Program) -> str:
-    """An output for people: its values where they are few."""
+def described(name: str, array: Array, program: Program, width: int = WIDE) -> str:
+    """An output for people: its values where they are few, in lines of `width` characters."""
     buffer = next(b for b in program.outputs if outer_name(b) == name)
     type_ = f"{buffer.onnx_type}[{'x'.join(map(str, array.shape))}]"
     if array.size <= SMALL:
-        return f'output "{name}" {type_}\n{np.array2string(array, max_line_width=100)}'
+        return f'output "{name}" {type_}\n{np.array2string(array, max_line_width=width)}'
     found = summary(name, array)
     numbers = "  ".join(f"{key} {found[key]}" for key in ("min", "mean", "max"))
     return f'output "{name}" {type_}  {numbers}'

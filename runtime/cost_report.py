@@ -81,4 +81,4 @@ def each_input(cost: Cost) -> list[str]:
 def text(cost: Cost, layers: Sequence[int], room: Room = EVERYTHING) -> list[str]:
     """Everything, with a blank line before."""
     lines = ["", energy_table(cost, layers, room)] if cost.energy is not None else []
-    return [*lines, "", *paragraph(cost)]
+    return [*lines, "", *room.prose(paragraph(cost), hang=13)]

@@ -62,14 +62,14 @@ def compile_command(options: argparse.Namespace) -> int:
             }
         )
     else:
-        print(f"{output}: {counted(len(program.layers), 'layer')}, {lines} lines, "
-              f"{counted(sum(arrays.values()), 'array')} on {program.target.name}")  # fmt: skip
+        made = f"{counted(len(program.layers), 'layer')}, {lines} lines"
+        text = [f"{output}: {made}, {counted(sum(arrays.values()), 'array')} on {program.target.name}"]
         for part in hosts:
-            print(f"host {part.name}: {counted(len(part.nodes), 'node')}")
-            for reason in part.reasons[:MOST_REASONS]:
-                print(f"  {reason}")
+            text.append(f"host {part.name}: {counted(len(part.nodes), 'node')}")
+            text += [f"  {reason}" for reason in part.reasons[:MOST_REASONS]]
             if len(part.reasons) > MOST_REASONS:
-                print(f"  and {len(part.reasons) - MOST_REASONS} more (--json lists all)")
+                text.append(f"  and {len(part.reasons) - MOST_REASONS} more (--json lists all)")
+        print("\n".join(Room.of_terminal(all_layers=True).prose(text)))
     return 0
 
 

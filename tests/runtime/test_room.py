@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redc.cli import main
 from runtime.report import COUNTERS, Cell, cut, table
 from runtime.room import EVERYTHING, Room
 
@@ -100,3 +101,35 @@ def test_a_terminal_sees_the_layers_that_matter_and_a_pipe_sees_all(
     assert max(map(len, few)) <= 80
     for everything in (shown(terminal=False), shown("--all-layers", terminal=True)):
         assert {f"l{n}" for n in range(1, 41)} <= {line.split()[0] for line in everything if line}
+
+
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["targets"],
+        ["targets", "isaac"],
+        ["models"],
+        ["compare", "FCN_Deconv1", "--targets", "isaac,prime"],
+        ["map", "GAN_Deconv4"],
+        ["run", "tests/golden/deconv_2x2.red", "--count-only"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_command_prints_fits_a_small_terminal(
+    words: list[str], width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(Room, "of_terminal", staticmethod(lambda *, all_layers: Room(width)))
+    assert main(words) == 0
+    assert max(map(len, capsys.readouterr().out.split("\n"))) <= width
+
+
+def test_prose_is_broken_at_spaces_and_words_never_are() -> None:
+    line = "  latency  " + "word " * 9 + "x" * 50
+    first, *others = Room(30).prose([line, "short"], hang=9)
+    assert first.startswith("  latency  word")
+    assert all(text.startswith(" " * 11) for text in others[:-1])
+    assert others[-1] == "short"
+    assert " ".join(" ".join([first, *others[:-1]]).split()) == " ".join(line.split())
+    assert Room().prose([line]) == [line]
