@@ -293,7 +293,8 @@ def test_the_oracle_shares_no_code_with_the_compiler():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                if name == "redc.sessions":  # how a model gets into onnxruntime, not what it means
+                # How a model gets into onnxruntime and how a message writes a shape, not what it means.
+                if name in ("redc.sessions", "redc.declared"):
                     continue
                 assert not name.startswith(("redc", "runtime", "models")) or name.startswith("redc.oracle")
                 assert not name.startswith("isa") or name == "isa.program"
