@@ -8,6 +8,7 @@ importer, the passes, the mappings or the backend.
 
 from redc.oracle.given import real
 from redc.oracle.layer import Expected, LayerText, Oracle
-from redc.oracle.network import Network, OracleError, describe, run_model
+from redc.oracle.network import Network, OracleError, describe
+from redc.oracle.reference import run_model
 
 __all__ = ["Expected", "LayerText", "Network", "Oracle", "OracleError", "describe", "real", "run_model"]

@@ -6,7 +6,7 @@ Nothing here is shared with the compiler's importer: a mistake in one must not h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import numpy_helper
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail
-from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotImplemented_
 
 from redc.declared import shape_text
 from redc.oracle.given import MOVES, Given, difference, made_codes, weight_input
-from redc.sessions import exposing, loops_of, make_session, run_session
+from redc.oracle.reference import run_model
 
 Array = npt.NDArray[Any]
 
@@ -110,6 +107,10 @@ class Network:
         if tensor not in self._constants:
             self._constants[tensor] = self._find_constant(tensor)
         return self._constants[tensor]
+
+    def has(self, name: str) -> bool:
+        """Whether the file has a tensor of this name."""
+        return name in self._makers or name in self._declared or name in self._initializers
 
     def knows(self, tensor: str) -> bool:
         """Whether the model has a tensor of this name that is no initializer."""
@@ -314,42 +315,6 @@ class Network:
         value = onnx.ValueInfoProto(name=tensor)
         graph = onnx.helper.make_graph(order, "constant", [], [value], list(leaves.values()))
         return run_model(self.model, graph, {})[tensor]
-
-
-def run_model(
-    model: onnx.ModelProto,
-    graph: onnx.GraphProto,
-    feeds: Mapping[str, Array],
-    outputs: Sequence[str] | None = None,
-) -> dict[str, Array]:
-    """Run `graph`, of `model`'s versions and functions, with onnxruntime on the CPU.
-
-    `outputs` are the tensors to give; without them, the graph's own outputs.
-    """
-    if outputs is not None and not outputs:
-        return {}  # a session without outputs is an error
-    light, large = exposing(model, graph, outputs)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised: once is enough
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    # A MatMul of weights behind a DequantizeLinear in floats, not with inputs rounded to 8 bits.
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    levels = onnxruntime.GraphOptimizationLevel
-    session = None
-    for level in (levels.ORT_ENABLE_ALL, levels.ORT_ENABLE_BASIC, levels.ORT_DISABLE_ALL):
-        # Its layout optimiser makes an NHWC QLinearConv of signed inputs and unsigned weights, for which
-        # it has no kernel; another one gives two constants one name where some tensors are outputs too.
-        options.graph_optimization_level = level
-        try:
-            session = make_session(light, large, options)
-            break
-        except (NotImplemented_, Fail):
-            if level == levels.ORT_DISABLE_ALL:
-                raise
-    assert session is not None
-    names = [value.name for value in light.graph.output]
-    values = run_session(session, names, feeds, loops_of(light), "the model")
-    return dict(zip(names, values, strict=True))
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
