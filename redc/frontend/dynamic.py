@@ -23,9 +23,16 @@ OPERATORS = ("MatMulInteger", "ConvInteger")
 ON_HOST = Rejected("a zero point is computed at run time, and the host takes it off")
 
 
-def difference(x: str, zero: str) -> str:
-    """The name of the tensor that holds `x` less its zero point (`redc.oracle` knows it too)."""
-    return f"{x} - {zero}"
+def difference(x: str, zero: str, names: Container[str]) -> str:
+    """The name of the tensor that holds `x` less its zero point; none of `names`, and no other
+    difference's (`redc.oracle` finds it too)."""
+    return _unused(f"{x!r} - {zero!r}", names)
+
+
+def _unused(name: str, names: Container[str]) -> str:
+    while name in names:
+        name += "'"
+    return name
 
 
 def with_differences(source: Source, refused: Container[int]) -> tuple[Source, set[int]]:
@@ -36,8 +43,10 @@ def with_differences(source: Source, refused: Container[int]) -> tuple[Source, s
     if not any(node.op in OPERATORS for node in source.nodes):
         return source, set()
     constants = set(source.initializers)
-    names = {name for node in source.nodes for name in node.outputs}
-    made: dict[str, str] = {}  # difference -> what it is of
+    graph = source.model.graph
+    names = {name for node in graph.node for name in (*node.input, *node.output)}
+    names |= {value.name for value in (*graph.input, *graph.initializer)}
+    made: set[str] = set()
     nodes: list[Node] = []
     added: set[int] = set()
     index = 1 + max((node.index for node in source.nodes), default=0)
@@ -45,14 +54,14 @@ def with_differences(source: Source, refused: Container[int]) -> tuple[Source, s
         if folds(node, constants):
             constants.update(node.outputs)
         x, zero = node.input(0), node.input(2)
-        name = difference(x, zero)
         computed = node.op in OPERATORS and node.domain in DEFAULT_DOMAINS and zero and zero not in constants
-        if not computed or node.index in refused or name in names:
+        if not computed or node.index in refused:
             nodes.append(node)
             continue
+        name = difference(x, zero, names)
         if name not in made:
-            made[name] = x
-            for proto in _subtraction(x, zero, name):
+            made.add(name)
+            for proto in _subtraction(x, zero, name, names):
                 nodes.append(_node(index, proto))
                 added.add(index)
                 index += 1
@@ -60,13 +69,13 @@ def with_differences(source: Source, refused: Container[int]) -> tuple[Source, s
     return replace(source, nodes=tuple(nodes), differences=frozenset(made)), added
 
 
-def _subtraction(x: str, zero: str, name: str) -> list[onnx.NodeProto]:
+def _subtraction(x: str, zero: str, name: str, names: Container[str]) -> list[onnx.NodeProto]:
     make = onnx.helper.make_node
-    wide = onnx.TensorProto.INT32
+    wide = [_unused(f"{name}: {part}", names) for part in ("codes", "zero")]
     return [
-        make("Cast", [x], [f"{name}: {x}"], to=wide),
-        make("Cast", [zero], [f"{name}: {zero}"], to=wide),
-        make("Sub", [f"{name}: {x}", f"{name}: {zero}"], [name]),
+        make("Cast", [x], wide[:1], to=onnx.TensorProto.INT32),
+        make("Cast", [zero], wide[1:], to=onnx.TensorProto.INT32),
+        make("Sub", wide, [name]),
     ]
 
 

@@ -108,14 +108,18 @@ def made_codes(network: Network, node: onnx.NodeProto) -> Given | None:
 
 
 def difference(network: Network, node: onnx.NodeProto) -> str:
-    """The name of what an integer operator reads whose zero point is computed: `x - zero`.  Else nothing."""
+    """The name of what an integer operator reads whose zero point is computed: `'x' - 'zero'`, and a
+    quote more for as long as that names another tensor.  Else nothing."""
     if (
         not node.op_type.endswith("Integer")
         or not _optional(node, 2)
         or network.constant(node.input[2]) is not None
     ):
         return ""
-    return f"{node.input[0]} - {node.input[2]}"
+    name = f"{str(node.input[0])!r} - {str(node.input[2])!r}"
+    while network.has(name):
+        name += "'"
+    return name
 
 
 def zero_point(network: Network, node: onnx.NodeProto) -> int:
