@@ -38,6 +38,11 @@ WHOLE_UNIT = 64
 """Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
 resolution (0.14 dB)."""
 
+CONSTANT_BITS = 24
+"""A constant on the vector unit has at most so many, and those of a float32 are no more."""
+SMALL = 1 / 16
+"""Steps of what an operator makes by which the rounding of a constant among its inputs may move it."""
+
 JUDGED = 1 << 20
 """Values of a constant that say which of some scales rounds it least."""
 
@@ -87,8 +92,40 @@ class Chooser:
         }
 
     def constant(self, tensor: str) -> Codes:
-        """Of a constant: what is asked for by its only reader, where that moves it, or its own."""
-        return self.made(tensor)
+        """Of a constant: what is asked for by its only reader, where that moves it, or its own, with so
+        many bits more as its rounding would show in what its readers make."""
+        codes, value = self.made(tensor), self.graph.tensors[tensor].value
+        if value is None or self._joined(tensor) is not None:
+            return codes
+        readers = [op for op in self.graph.consumers(tensor) if isinstance(op, VectorOp)]
+        allowed = min((self._allowed(op, tensor) for op in readers), default=math.inf)
+        missing = math.ceil(math.log2(max(codes.scale / 2 / allowed, 1.0)))
+        bits = min(codes.bits + missing, max(codes.bits, CONSTANT_BITS))
+        return codes if bits == codes.bits else codes_of(value, bits)
+
+    def _allowed(self, op: VectorOp, tensor: str) -> float:
+        """By how much the input `tensor` may be off for the output to be off by SMALL steps."""
+        if op.combine == "div":
+            return math.inf
+        out = self.made(op.output)
+        unit = out.scale * min(out.steps, default=1)
+        if op.activation is not None and op.activation.kind in SATURATING:
+            unit /= SATURATING[op.activation.kind].steepest
+        if op.combine == "mul":
+            gain = math.prod(self._extent(name) for name in op.inputs if name != tensor)
+        else:
+            gain = float(np.abs(op.factors[op.inputs.index(tensor)]).max())
+        return SMALL * unit / gain if gain else math.inf
+
+    def _extent(self, tensor: str) -> float:
+        """How far from zero a tensor's values go, as far as is known."""
+        codes, value = self.given.get(tensor), self.graph.tensors[tensor].value
+        if codes is not None:
+            return codes.scale * max(codes.high - codes.zero, codes.zero - codes.low)
+        if value is not None:
+            return float(np.abs(value).max(initial=0.0))
+        seen = self._ranges.get(tensor)
+        return max(-float(seen.lows.min()), float(seen.highs.max())) if seen else 0.0
 
     def outside(self, tensor: str) -> Codes:
         """Of an input, or of what a host makes."""
