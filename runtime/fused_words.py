@@ -190,7 +190,7 @@ class Words:
             entries = spec.meaning(inner.table.entries, constant.reshape(-1), **attributes)
             return self._table(inner.table.index, inner.table.low, entries.astype(np.int64))
         if value.mnemonic == "lookup" and high - low < TABLE_LIMIT:
-            entries = spec.meaning(np.arange(low, high + 1), constant.reshape(-1), **attributes)
+            entries = spec.meaning(np.arange(high - low + 1) + low, constant.reshape(-1), **attributes)
             return self._table(inner, low, entries)
         if value.mnemonic in ("mul", "div"):
             return self._combined(value.mnemonic, [inner, self._constant(constant)], attributes)

@@ -88,8 +88,12 @@ def partial_bound(weights: Array, low: int, high: int) -> int:
 
 
 def _column_sums(weights: Array) -> tuple[Array, Array]:
-    """The sums of the positive entries of each column, and of the negative ones' magnitudes."""
+    """The sums of the positive entries of each column, and of the negative ones' magnitudes: Python's
+    integers where int64 might not hold them."""
     shape = (*weights.shape[:-2], weights.shape[-1])
+    if not _fits(weights, weights.shape[-2]):
+        exact = weights.astype(object)
+        return np.maximum(exact, 0).sum(axis=-2), np.maximum(-exact, 0).sum(axis=-2)
     positive, total = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for first in range(0, weights.shape[-2], BOUND_ROWS):
         wide = weights[..., first : first + BOUND_ROWS, :].astype(np.int64)
@@ -98,7 +102,15 @@ def _column_sums(weights: Array) -> tuple[Array, Array]:
     return positive, positive - total
 
 
+def _fits(values: Array, times: int) -> bool:
+    """Whether any sum of `times` of the values fits int64."""
+    narrow = values.dtype.itemsize * 8 + max(1, times).bit_length() <= 64
+    return narrow or max(-int(values.min(initial=0)), int(values.max(initial=0))) * times < 2**63
+
+
 def _bound(positive: Array, negative: Array, low: int, high: int) -> int:
+    if not _fits(positive + negative, max(high, 0) - min(low, 0)):
+        positive, negative = positive.astype(object), negative.astype(object)
     up = int((positive * max(high, 0) - negative * min(low, 0)).max(initial=0))
     down = int((negative * max(high, 0) - positive * min(low, 0)).max(initial=0))
     return max(up, down)

@@ -7,7 +7,7 @@ from isa.diagnostics import did_you_mean
 from isa.instructions import INSTRUCTIONS, Attribute, Kind, Spec
 from isa.printer import operand_text
 from isa.program import Address, BufferRef, ConstRef, Instruction, Matrix, Register, Span
-from isa.verifier.facts import Facts
+from isa.verifier.facts import INT64, Facts
 
 WANTED: dict[Kind, tuple[tuple[type, ...], str]] = {
     Kind.RESULT: ((Register,), "a register"),
@@ -119,7 +119,8 @@ def _attribute_problem(attribute: Attribute, value: object) -> str | None:
         kind = "an integer" if attribute.type == "int" else "a number"
         return f"{attribute.name} is {kind}, not {value}"
     assert isinstance(value, (int, float))
-    low, high = max(attribute.low, -(2.0**63)), min(attribute.high, 2.0**63 - 1024)
+    low, high = max(attribute.low, INT64.low), min(attribute.high, INT64.high)
     if not low <= value <= high:
-        return f"{attribute.name}={value} is outside {low:.12g} to {high:.12g}"
+        ends = [f"{end}" if isinstance(end, int) else f"{end:.12g}" for end in (low, high)]
+        return f"{attribute.name}={value} is outside {ends[0]} to {ends[1]}"
     return None

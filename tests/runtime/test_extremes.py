@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import isa
 from runtime import fused_forms, fused_words, run
+from runtime.products import partial_bound
 
 TARGET = """\
 .isa 1
@@ -122,3 +124,45 @@ end
 """
     x = np.arange(4, dtype=np.uint8)[:, None]
     assert both(text, x).ravel().tolist() == [0, 8, 16, 24]
+
+
+def test_weights_whose_sums_leave_64_bits_are_bounded_in_pythons_integers() -> None:
+    text = f"""\
+.input %x i1[4,1] scale 1 zero 0 onnx "x" i8[4,1] axis 1
+.output %y i64[4,1] scale 1 zero 0 onnx "y" i64[4,1] axis 1
+.const "w" i64[2,1,1] = {2**62}, {2**62}
+.xbar @k[2] 1 x 1 i64 in i1 data "w" place 0
+.layer "l"
+loop q, 0, 4
+  drive @k[0], %x[q]
+  drive @k[1], %x[q]
+  fire @k
+  sum v0, @k[0], @k[1]
+  store %y[q], v0
+end
+"""
+    x = np.array([[-1], [0], [-1], [0]], np.int8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert both(text, x).ravel().tolist() == [-(2**63), 0, -(2**63), 0]
+    weights = np.array([[2**62, -(2**63)], [2**62, 2**40]], np.int64)
+    assert partial_bound(weights, -5, 3) == 5 * 2**63 + 3 * 2**40
+
+
+@pytest.mark.usefixtures("_kernels_at_once")
+def test_a_table_may_lie_at_the_end_of_all_integers() -> None:
+    text = f"""\
+.input %x u2[16,4] scale 1 zero 0 onnx "x" u8[16,4] axis 1
+.output %y i8[16,4] scale 1 zero 0 onnx "y" i8[16,4] axis 1
+.const "t" i8[4] = 5, 6, 7, -128
+.const "c" i64[1] = {2**63 - 4}
+.layer "l"
+loop q, 0, 16
+ load v0, %x[q]
+ sum v0, v0, "c"
+ lookup v0, v0, "t", low={2**63 - 4}
+ store %y[q], v0
+end
+"""
+    x = np.tile(np.arange(4, dtype=np.uint8), (16, 1))
+    assert both(text, x).tolist() == [[5, 6, 7, -128]] * 16
