@@ -18,7 +18,7 @@ from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
 from redc.calibration import Method, Port, Range, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError, UserError, check_by_name
-from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model
+from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model, taken_branches
 from redc.ir.graph import CrossbarOp, Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, Pass, check_options
@@ -164,6 +164,7 @@ def _begin(
     title = str(model) if isinstance(model, str | Path) else None
     proto = bind_inputs(load_model(model), bind or {}, title=title)
     shapes = _settled(proto, shapes, calibrate)
+    proto = taken_branches(proto, shapes, title)
     graph = import_graph(proto, shapes, title=title, hosts=host, samples=calibrate)
 
     def look(tensors: tuple[str, ...], axes: Mapping[str, int]) -> dict[str, Range]:

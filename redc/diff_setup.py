@@ -57,7 +57,7 @@ def set_up(
     options: dict[str, Any],
 ) -> Setup:
     """Compile `model` (or take its program), find inputs for it, and run it in floats.  As `diff`."""
-    from redc.frontend import bind_inputs, load_model
+    from redc.frontend import bind_inputs, load_model, taken_branches
 
     for place, given in (("inputs", inputs), ("bind", bind)):
         check_by_name(place, given)
@@ -100,6 +100,8 @@ def set_up(
         inputs, note = _inputs_for(program, model, input_seed)
         notes.append(note)
     title = str(model) if isinstance(model, str | Path) else proto.graph.name or "model"
+    shapes = {buffer.tensor or buffer.name: buffer.onnx_shape for buffer in program.inputs}
+    network = Network(taken_branches(proto, shapes, title))
     reference = _float_run(network, program, inputs, title)
     return Setup(title, program, network, inputs, reference, tuple(notes), hosts)
 

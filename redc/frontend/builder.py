@@ -247,6 +247,17 @@ class Builder:
             self._views[key] = self._tensors[made]
         return self._views[key]
 
+    def inputs_behind(self, tensor: str) -> list[str]:
+        """The graph inputs that `tensor` depends on, in order."""
+        found: set[str] = set()
+        pending = [tensor]
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                pending += self._makers[name].reads if name in self._makers else ()
+        return [name for name in self._inputs if name in found]
+
     def fresh_tensor(self, name: str) -> str:
         """A tensor's name that is not taken, made of `name`."""
         return self._fresh(name, self._tensor_names)

@@ -7,13 +7,14 @@ model in float32, its inputs and outputs apart: a Cast stands behind every float
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from redc.frontend.nodes import DEFAULT_DOMAINS, captured
+from redc.frontend.renaming import rename, subgraphs
 
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype", "precision", "stash_type"})
@@ -38,7 +39,7 @@ def widened(model: onnx.ModelProto) -> onnx.ModelProto:
     outputs = [v for v in graph.output if _is_half_port(v) and v.name in made]
     fresh = {v.name: _fresh(v.name, taken) for v in (*inputs, *outputs)}
     _widen(graph)
-    _rename(graph.node, fresh, made=True)
+    rename(graph.node, fresh)
     before = [helper.make_node("Cast", [v.name], [fresh[v.name]], to=TensorProto.FLOAT) for v in inputs]
     after = [helper.make_node("Cast", [fresh[v.name]], [v.name], to=TensorProto.FLOAT16) for v in outputs]
     for value in (*inputs, *outputs):
@@ -65,9 +66,7 @@ def _mentions_halves(node: onnx.NodeProto) -> bool:
             return True
         if attribute.t.data_type in HALVES or any(t.data_type in HALVES for t in attribute.tensors):
             return True
-        if any(_has_halves(graph) for graph in (attribute.g, *attribute.graphs)):
-            return True
-    return False
+    return any(_has_halves(graph) for graph in subgraphs(node))
 
 
 def _at_ports_alone(graph: onnx.GraphProto) -> bool:
@@ -117,8 +116,8 @@ def _widen(graph: onnx.GraphProto) -> None:
                 _widen_type(attribute.tp)
             for tensor in attribute.tensors:
                 _widen_tensor(tensor)
-            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
-                _widen(inner)
+        for inner in subgraphs(node):
+            _widen(inner)
 
 
 def _widen_type(kind: onnx.TypeProto) -> None:
@@ -139,31 +138,3 @@ def _widen_tensor(tensor: onnx.TensorProto) -> None:
     except (ValueError, TypeError):
         return  # damaged: whoever reads it says so
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-
-
-# ---------------------------------------------------------------- names
-
-
-def _rename(nodes: Iterable[onnx.NodeProto], fresh: Mapping[str, str], *, made: bool = False) -> None:
-    """Give tensors their fresh names where nodes read them and, with `made`, make them."""
-    for node in nodes:
-        for at, name in enumerate(node.input):
-            if name in fresh:
-                node.input[at] = fresh[name]
-        for at, name in enumerate(node.output if made else ()):
-            if name in fresh:
-                node.output[at] = fresh[name]
-        for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
-                _rename_inside(inner, fresh)
-
-
-def _rename_inside(graph: onnx.GraphProto, fresh: Mapping[str, str]) -> None:
-    """The same in a subgraph, whose own tensors hide those outside."""
-    own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    own.update(name for node in graph.node for name in node.output)
-    outer = {name: new for name, new in fresh.items() if name not in own}
-    _rename(graph.node, outer)
-    for value in graph.output:
-        if value.name in outer:
-            value.name = outer[value.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from redc.frontend.arithmetic import (
     import_reciprocal,
     import_sign,
 )
+from redc.frontend.branches import with_branches
 from redc.frontend.builder import Builder
 from redc.frontend.constants import folds
 from redc.frontend.crossbars import import_conv, import_conv_transpose, import_gemm, import_matmul
@@ -68,6 +70,7 @@ from redc.frontend.reshapes import (
 from redc.frontend.resize import import_resize
 from redc.frontend.schema import check_schema
 from redc.frontend.sizes import HINT, size_problem
+from redc.frontend.survey import Survey
 from redc.ir.graph import Graph
 
 if TYPE_CHECKING:
@@ -239,6 +242,8 @@ def _import_node(build: Builder, node: Node, used: set[str]) -> bool:
     if build.constants.evaluate(node, build.shapes):
         return True
     if node.operator not in IMPORTERS:
+        if node.operator == "If":
+            raise Rejected(_undecided(build, node))
         raise Rejected("the accelerator does not have this operator")
     for name in node.reads:
         if name in build.outside and node.operator in SAYS_CODES:
@@ -256,6 +261,39 @@ def _import_node(build: Builder, node: Node, used: set[str]) -> bool:
         if extra:
             raise Rejected(f"its output {min(extra)!r} is read, which is not supported")
     return False
+
+
+def _undecided(build: Builder, node: Node) -> str:
+    """Why an If is not the branch that it takes."""
+    behind = build.inputs_behind(node.input(0))
+    text = f"which branch it takes follows from {', '.join(map(repr, behind)) or 'chance'}"
+    if len(behind) != 1 or math.prod(build.shapes.get(behind[0], (2,))) != 1:
+        return text
+    return f"{text}; with a value bound to that (--bind {behind[0]}={behind[0]}.npy) the branch is compiled"
+
+
+def taken_branches(
+    model: onnx.ModelProto, shapes: Mapping[str, Iterable[int]], title: str | None = None
+) -> onnx.ModelProto:
+    """`model` with the branch that is taken in place of each If whose condition follows from its constants
+    and from the shapes of its inputs; `shapes` settle what it leaves open."""
+
+    def conditions(model: onnx.ModelProto) -> dict[str, bool]:
+        try:
+            source = read_source(model, title or "model")
+            sizes = input_shapes(source, {n: tuple(s) for n, s in shapes.items()}, hosts=True)
+            build = Builder(source, sizes, input_types(source))
+            Survey(source, build, {}).run(lambda build, node: _import_node(build, node, set()))
+        except UserError:
+            return {}  # importing says it
+        known = {}
+        for node in source.nodes:
+            if node.op == "If" and node.input(0) in build.constants:
+                value = build.constants[node.input(0)]
+                known[next(filter(None, node.outputs))] = bool(value.reshape(-1)[0])
+        return known
+
+    return with_branches(model, conditions)
 
 
 def unsupported_nodes(source: Source) -> list[Node]:
