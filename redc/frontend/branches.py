@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import onnx
 
-from redc.frontend.renaming import own_names, rename, subgraphs
+from redc.frontend.scopes import own_names, rename, subgraphs
 
 Conditions = Callable[[onnx.ModelProto], Mapping[str, bool]]
 """Of each If of a model's graph whose condition is known, by the name of the first tensor that it makes."""

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from redc.frontend.nodes import DEFAULT_DOMAINS, captured
-from redc.frontend.renaming import rename, subgraphs
+from redc.frontend.nodes import DEFAULT_DOMAINS
+from redc.frontend.scopes import captured, rename, subgraphs
 
 HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype", "precision", "stash_type"})

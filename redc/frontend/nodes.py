@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from redc.errors import UserError, did_you_mean, raise_all
+from redc.frontend.scopes import captured
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 OLDEST_OPSET = 7
@@ -227,19 +228,6 @@ def _node(index: int, proto: onnx.NodeProto, title: str, errors: list[UserError]
         captures=captured(proto),
         proto=proto,
     )
-
-
-def captured(proto: onnx.NodeProto) -> tuple[str, ...]:
-    """The tensors of outer graphs that the subgraphs of a node read, each once, in order."""
-    found: dict[str, None] = {}
-    for attribute in proto.attribute:
-        for graph in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
-            own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-            own.update(name for node in graph.node for name in node.output)
-            reads = [name for node in graph.node for name in (*node.input, *captured(node))]
-            reads += [v.name for v in graph.output]
-            found.update((name, None) for name in reads if name and name not in own)
-    return tuple(found)
 
 
 def _makers(
