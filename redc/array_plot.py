@@ -29,6 +29,10 @@ MANY = 200
 """Arrays whose outlines are thin."""
 LABELS = 24
 """Bands with a label on an axis."""
+LABEL = 7
+"""Points of such a label."""
+CHARACTER = 0.6
+"""Width of a character over its height."""
 EMPTY, BLANK, EDGE = "#ececea", "#ffffff", "#30343a"
 Phase = tuple[Line, ...]
 
@@ -127,7 +131,7 @@ def _panel(layer: LayerMap, axes: Axes, inches: float) -> None:
         scale = min(scale), min(scale)
         axes.set_aspect("equal", anchor="NW")
     _label_seats(layer, axes, corner, scale)
-    _label_axes(layer, axes)
+    _label_axes(layer, axes, scale)
     _name_phases(layer, axes, phases, colours)
     for side in axes.spines.values():
         side.set_visible(False)
@@ -159,7 +163,7 @@ def _label_seats(layer: LayerMap, axes: Axes, corner: Any, scale: tuple[float, f
     """Kernel indices, as large as they fit; none where nobody could read them."""
     height, width = layer.band
     longest = max(len(_name(seat)) for seat in layer.table.placements)
-    size = min(9.0, width * scale[0] / (0.62 * longest), height * scale[1] / 1.3)
+    size = min(9.0, width * scale[0] / (CHARACTER * longest), height * scale[1] / 1.3)
     if size < 3.2:
         return
     cut = any(len(list(layer.tiles(array))) > 1 for array in range(layer.crossbar.count))
@@ -176,22 +180,24 @@ def _name(seat: Placement) -> str:
     return ",".join(map(str, seat.pixel.index))
 
 
-def _label_axes(layer: LayerMap, axes: Axes) -> None:
-    """Where there is one matrix: what each row band reads and each column band feeds."""
-    axes.tick_params(length=0, labelsize=7, colors=INK)
+def _label_axes(layer: LayerMap, axes: Axes, scale: tuple[float, float]) -> None:
+    """Where there is one matrix: what each row band reads and each column band feeds, if that is
+    readable at so many points per line across and down; upright where it is too long."""
+    axes.tick_params(length=0, labelsize=LABEL, colors=INK)
     height, width = layer.band
     table = layer.table
     rows = {s.row_band: coordinate_text(s.reads, table) for s in table.placements}
     columns = {s.column_band: coordinate_text(s.writes, table) for s in table.placements}
     alone = layer.crossbar.count == 1
-    if alone and len(rows) <= LABELS:
+    if alone and len(rows) <= LABELS and height * scale[1] >= LABEL:
         axes.set_yticks([(band + 0.5) * height for band in rows], rows.values())
         axes.set_ylabel("row bands read", fontsize=8)
     else:
         axes.set_yticks([])
-    if alone and len(columns) <= LABELS:
+    wide, longest = width * scale[0], max(map(len, columns.values()))
+    if alone and len(columns) <= LABELS and wide >= LABEL:
         axes.set_xticks([(band + 0.5) * width for band in columns], columns.values())
-        if len(columns) > LABELS // 3:
+        if longest * CHARACTER * LABEL > wide:
             axes.tick_params(axis="x", rotation=90)
         axes.set_xlabel("column bands feed", fontsize=8)
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from isa.costs import COMPONENTS
 from redc.compare_table import large_parts, parts
-from redc.figure_file import FAINT, INK, PALETTE, check_plot, light, write_figure
+from redc.figure_file import FAINT, INK, check_plot, write_figure
 from runtime.cost import ATTO, NM2_PER_MM2
 from runtime.cost_report import heading
 from runtime.report import si
@@ -36,6 +36,8 @@ PART_COLOURS = {
     "leakage": "#aaaaaa",
     "other": "#dddddd",
 }
+PLAIN = "#56616e"
+"""Of bars that are of no component: no colour of one."""
 BAR, LINE, WIDTH = 0.74, 0.2, 11.0
 """Height of a bar in lines; of a line, and the picture's width, in inches."""
 ROOM = 1.55
@@ -99,12 +101,11 @@ class _Block:
 
     def speedup(self, axes: Axes) -> None:
         """Bars from 1x to the right where a mapping is faster, to the left where it is slower."""
-        values = [(y, row, self.comparison.ratios(row)[0]) for y, row in self.places]
-        known = [(y, row, value) for y, row, value in values if value]
+        values = [(y, self.comparison.ratios(row)[0]) for y, row in self.places]
+        known = [(y, value) for y, value in values if value]
         axes.set_xscale("log", base=2)
-        for y, row, value in known:
-            colour = light(PALETTE[0], 0.35) if row is self.comparison.baseline(row) else PALETTE[0]
-            axes.barh(y, value - 1, BAR, left=1, color=colour)
+        for y, value in known:
+            axes.barh(y, value - 1, BAR, left=1, color=PLAIN)
             _beside(axes, max(value, 1), y, f"{value:.3g}x")
         most = max((value for *_, value in known), default=1.0)
         least = min((value for *_, value in known), default=1.0)
@@ -136,7 +137,7 @@ class _Block:
 
         def draw(y: float, row: Row, unit: float) -> None:
             assert row.cost is not None
-            axes.barh(y, (row.cost.total_area or 0) / unit, BAR, color=PALETTE[2])
+            axes.barh(y, (row.cost.total_area or 0) / unit, BAR, color=PLAIN)
 
         def words(area: float) -> str:
             return f"{area / NM2_PER_MM2:.3g} mm²"

@@ -114,3 +114,20 @@ def test_a_map_runs_nothing_and_needs_no_samples(mapping: str, tmp_path: Path, c
         program = redc.compile(path, mapping=mapping, shapes={"p2o.Concat.1": (1, 96, 8, 8)})
     found = json.loads(told.out)["layers"]
     assert sum(layer["arrays"] for layer in found) == sum(arrays_of(program).values())
+
+
+@pytest.mark.parametrize("model", ["dcgan_face64", "GAN_Deconv3"])
+def test_labels_of_bands_do_not_overprint(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra `plot`")
+    drawn: list[Any] = []
+    monkeypatch.setattr("redc.array_plot.write_figure", lambda figure, _: drawn.append(figure))
+    words = ["--mapping", "packed", "--target", "isaac", "--plot", str(tmp_path / "p.png")]
+    assert main(["map", model, *words]) == 0
+    figure = drawn[0]
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+            boxes = [label.get_window_extent() for label in labels]
+            assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])

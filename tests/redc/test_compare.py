@@ -13,6 +13,7 @@ import redc
 from isa.targets import load_target_file
 from redc.cli import main
 from redc.compare import Comparison, compare, options_of
+from redc.compare_plot import PART_COLOURS, PLAIN
 from redc.errors import UserError
 from runtime.cost import cost_of
 from runtime.count import count
@@ -203,3 +204,7 @@ def test_without_matplotlib_the_error_says_what_to_install(
     assert "pip install 'redc[plot]'" in error["hint"]
     assert main(["compare", "GAN_Deconv3", "--plot", "out.gif", "--json"]) == 2
     assert "neither .png nor .svg" in json.loads(capsys.readouterr().out)["errors"][0]["message"]
+
+
+def test_bars_of_no_component_have_no_components_colour() -> None:
+    assert PLAIN not in PART_COLOURS.values()
