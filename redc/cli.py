@@ -6,7 +6,8 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from redc import __version__
@@ -40,11 +41,24 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise Misuse(message, self._meant(message) or f"{self.prog} --help shows how")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; keeps the words, for hints."""
+        self.words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
     def _meant(self, message: str) -> str | None:
-        """A hint where an option or a choice was misspelt."""
+        """A hint where an option or a choice was misspelt, or is one of another command."""
+        command = next((word for word in self.words if word in self.commands), "")
         if wrong := re.match(r"unrecognized arguments: .*?(--[\w-]+)", message):
-            usages = " ".join(command.format_usage() for command in self.commands)
-            return _nearest(wrong[1], re.findall(r"--[a-z-]+", usages))
+            options = {
+                name: re.findall(r"--[a-z-]+", sub.format_usage()) for name, sub in self.commands.items()
+            }
+            having = [f"{self.prog} {name}" for name, own in options.items() if wrong[1] in own]
+            if having:
+                return f"{wrong[1]} is an option of {', '.join(having)}"
+            return _nearest(wrong[1], options.get(command, []))
+        if command and message.startswith("unrecognized arguments: "):
+            return f"{self.prog} {command} --help shows how"
         if wrong := re.match(r"argument .*: invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
             choices = re.findall(r"[\w.-]+", wrong[2])
             called = KNOWN_AS.get(wrong[1].lower())
@@ -53,7 +67,8 @@ class Parser(argparse.ArgumentParser):
             return _nearest(wrong[1], choices)
         return None
 
-    commands: Sequence[argparse.ArgumentParser] = ()
+    words: Sequence[str] = ()
+    commands: Mapping[str, argparse.ArgumentParser] = MappingProxyType({})
     """Of the parser of the whole line: those of its commands, whose usages name the options."""
 
 
@@ -192,7 +207,7 @@ def parser() -> Parser:
     sub.add_argument("name", nargs="?", help="a target, or a TOML file")
 
     add("models", "list the models that have a name", "  redc models")
-    top.commands = tuple(commands.choices.values())
+    top.commands = commands.choices
     return top
 
 

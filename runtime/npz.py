@@ -5,7 +5,9 @@ from __future__ import annotations
 import lzma
 import os
 import stat
+import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -26,6 +28,12 @@ DAMAGE = (
     lzma.LZMAError,
     NotImplementedError,
     RuntimeError,  # an encrypted archive
+    SyntaxError,  # the header of an array is a Python literal
+    tokenize.TokenError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    struct.error,
 )
 """What numpy and zipfile raise for files that are not what they should be."""
 

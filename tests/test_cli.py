@@ -184,6 +184,8 @@ def test_a_seed_is_a_whole_number(seed: str, here: Path, capsys: pytest.CaptureF
     ("words", "hint"),
     [
         (["diff", "net.onnx", "--taget", "isaac"], "did you mean --target?"),
+        (["run", "net.red", "--mapping", "packed"], "--mapping is an option of redc compile, redc map, redc"),
+        (["check", "net.red", "more"], "redc check --help shows how"),
         (["diff", "net.onnx", "--mapping", "packd"], "did you mean packed?"),
         (["compile", "net.onnx", "--mapping", "RED"], "did you mean pixel-wise? That is what the"),
         (["diff", "net.onnx", "--mapping", "prime"], "did you mean zero-padding?"),

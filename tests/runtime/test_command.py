@@ -98,6 +98,11 @@ def text_member(path: Path) -> None:
         archive.writestr("x", "hello")
 
 
+def header(text: str) -> bytes:
+    """An `.npy` file whose header is `text`."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
 BAD_FILES: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: None, "No such file"),
     (lambda path: path.mkdir(), "cannot read this file"),
@@ -109,6 +114,12 @@ BAD_FILES: list[tuple[Callable[[Path], object], str]] = [
     (pickled, "no .npz file"),
     (one_array, "one array (.npy)"),
     (text_member, '"x" is no array'),
+    (lambda path: path.write_bytes(header("{'shape': (1, 2,")), "no .npz file, or a damaged one"),
+    (lambda path: path.write_bytes(header("{'shape': 1 1}")), "no .npz file, or a damaged one"),
+    (
+        lambda path: path.write_bytes(header("{'descr': 1, 'fortran_order': 0, 'shape': (1,)}")),
+        "no .npz file",
+    ),
 ]
 
 
