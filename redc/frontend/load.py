@@ -15,7 +15,7 @@ from onnx import inliner, version_converter
 from redc.errors import UserError, did_you_mean
 from redc.frontend.contrib import expanded
 from redc.frontend.external import read_external
-from redc.frontend.halves import widened
+from redc.frontend.floats import in_float32
 from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
 
 LARGEST = (1 << 31) - 1
@@ -34,7 +34,7 @@ def load_model(
 
     `resolve` gives the model of a name or None, `names` every name; without them the package
     `models` is asked, where it is installed.  External data is read in, the model's own functions
-    are inlined, float16 is made float32, fused operators of onnxruntime are taken apart.  A model of an
+    are inlined, other floats are made float32, fused operators of onnxruntime are taken apart.  A model of an
     operator set older than 7 is raised to 7 by onnx's own converter.  Raises UserError.
     """
     if isinstance(source, onnx.ModelProto):
@@ -63,7 +63,7 @@ def load_model(
 
 
 def _prepared(model: onnx.ModelProto, title: str) -> onnx.ModelProto:
-    return expanded(widened(_inlined(_raised(model), title)))
+    return expanded(in_float32(_inlined(_raised(model), title)))
 
 
 def _raised(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""Models of float16 and bfloat16: compiled in float32, compared with onnxruntime on the file itself."""
+"""Models of float16, bfloat16 and double: compiled in float32, compared with onnxruntime on the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import redc
 import runtime
-from redc.frontend.halves import widened
+from redc.frontend.floats import in_float32
 from tests.redc.random_layers import layers
 
 HALF = TensorProto.FLOAT16
@@ -59,7 +59,8 @@ def network(element: int = HALF) -> onnx.ModelProto:
 
 def sqnr(wanted: np.ndarray, found: np.ndarray) -> float:
     wanted, found = wanted.astype(np.float64), found.astype(np.float64)
-    return float(10 * np.log10((wanted**2).sum() / ((wanted - found) ** 2).sum()))
+    error = ((wanted - found) ** 2).sum()
+    return float(10 * np.log10((wanted**2).sum() / error)) if error else np.inf
 
 
 def by_onnxruntime(model: onnx.ModelProto, **inputs: np.ndarray) -> np.ndarray:
@@ -69,20 +70,25 @@ def by_onnxruntime(model: onnx.ModelProto, **inputs: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, inputs)[0])
 
 
-def test_a_half_network_runs_on_crossbars_without_a_host_and_speaks_its_own_types() -> None:
-    model = network()
-    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float16)
+@pytest.mark.parametrize("element", [HALF, TensorProto.DOUBLE])
+def test_a_network_of_other_floats_runs_on_crossbars_and_speaks_its_own_types(element: int) -> None:
+    model = network(element)
+    dtype = helper.tensor_dtype_to_np_dtype(element)
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(dtype)
     program = redc.compile(model, calibrate={"x": x}, weight_bits=16, input_bits=16, host=False)
     session = runtime.Session(program)
-    assert [port.type for port in (*session.get_inputs(), *session.get_outputs())] == ["tensor(float16)"] * 2
+    name = {HALF: "tensor(float16)", TensorProto.DOUBLE: "tensor(double)"}[element]
+    assert [port.type for port in (*session.get_inputs(), *session.get_outputs())] == [name] * 2
     (y,) = session.run(None, {"x": x})
-    assert y.dtype == np.float16
-    assert sqnr(by_onnxruntime(model, x=x), y) > 55  # float16 has 11 bits
+    assert y.dtype == dtype
+    same = model if element == HALF else in_float32(model)  # onnxruntime has no Conv of doubles
+    assert sqnr(by_onnxruntime(same, x=x), y) > 55  # float16 has 11 bits
 
 
-def test_diff_proves_every_crossbar_layer_of_a_half_network(tmp_path: Path) -> None:
-    path = tmp_path / "half.onnx"
-    onnx.save(network(), path)
+@pytest.mark.parametrize("element", [HALF, TensorProto.DOUBLE, TensorProto.BFLOAT16])
+def test_diff_proves_every_crossbar_layer_of_other_floats(element: int, tmp_path: Path) -> None:
+    path = tmp_path / "other.onnx"
+    onnx.save(network(element), path)
     report = redc.diff(str(path))
     assert report.passed
     assert [layer.integer_exact for layer in report.layers] == [True, True]
@@ -131,7 +137,7 @@ def test_ports_of_other_floats_behind_a_cast_hold_codes(element: int) -> None:
     np.testing.assert_allclose(result, np.maximum(value, 0), atol=0.01)
 
 
-def test_widening_knows_what_subgraphs_read_and_what_they_hide() -> None:
+def test_converting_knows_what_subgraphs_read_and_what_they_hide() -> None:
     """`then` reads the outer x, `else` has an x of its own."""
     make = helper.make_node
     out = [helper.make_tensor_value_info(name, HALF, [4]) for name in ("t", "e")]
@@ -151,7 +157,7 @@ def test_widening_knows_what_subgraphs_read_and_what_they_hide() -> None:
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,
     )
-    wide = widened(model)
+    wide = in_float32(model)
     x = np.array([-1, 0, 1, 2], np.float16)
     for flag in (True, False):
         given = {"x": x, "flag": np.array(flag)}
@@ -160,7 +166,31 @@ def test_widening_knows_what_subgraphs_read_and_what_they_hide() -> None:
         np.testing.assert_array_equal(wanted, np.maximum(x, 0) if flag else np.full(4, 7))
 
 
-def test_widening_is_done_once() -> None:
-    once = widened(network())
-    assert widened(once) is once
-    assert widened(layerless := onnx.ModelProto()) is layerless
+@pytest.mark.parametrize("element", [HALF, TensorProto.DOUBLE, TensorProto.BFLOAT16])
+def test_converting_is_done_once(element: int) -> None:
+    once = in_float32(network(element))
+    assert in_float32(once) is once
+    assert in_float32(layerless := onnx.ModelProto()) is layerless
+
+
+def test_doubles_beside_float32_weights_stay_the_hosts() -> None:
+    nodes = [
+        helper.make_node("CumSum", ["t", "axis"], ["s"]),
+        helper.make_node("Cast", ["s"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "times",
+        [helper.make_tensor_value_info("t", TensorProto.DOUBLE, [4, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 3])],
+        [
+            numpy_helper.from_array(np.ones((2, 3), np.float32), "w"),
+            numpy_helper.from_array(np.array(0), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert in_float32(model) is model
+    program = redc.compile(model, calibrate={"t": np.ones((4, 2))})
+    assert program.inputs[0].raw
+    assert program.inputs[0].onnx_type == "f64"
