@@ -14,7 +14,7 @@ def shape(text: str) -> tuple[str, tuple[int, ...]]:
     name, _, sizes = text.rpartition("=")
     words = [size.strip() for size in sizes.split(",")]
     digits = all(word.isascii() and word.isdecimal() and len(word) <= 18 for word in words)
-    if not name or not digits or not all(map(int, words)):
+    if not name or not digits:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE,SIZE,... like x=1,3,64,64")
     return name, tuple(map(int, words))
 

@@ -62,7 +62,7 @@ def input_shapes(
     raise_all([*errors, *_unknown_names(source, given)])
     declared = {v.name: _declared(v.type.tensor_type) for v in source.inputs}
     for name, shape in given.items():
-        errors.extend(_contradictions(source, name, declared[name], shape))
+        errors.extend(_contradictions(source, name, declared[name], shape, hosts))
     raise_all(errors)
     symbols: dict[str, int] = {}
     for name, shape in given.items():
@@ -146,11 +146,12 @@ def _declared(tensor: onnx.TypeProto.Tensor) -> list[Dimension] | None:
 
 
 def _contradictions(
-    source: Source, name: str, declared: list[Dimension] | None, shape: Sequence[int]
+    source: Source, name: str, declared: list[Dimension] | None, shape: Sequence[int], hosts: bool
 ) -> list[UserError]:
+    """What is wrong with a given shape; only with `hosts` may it be of no elements (an empty cache)."""
     place = source.place(f"graph input {name!r}")
     text = "x".join(map(str, shape))
-    if any(size < 1 for size in shape) and list(shape) != declared:
+    if any(size < (not hosts) for size in shape) and list(shape) != declared:
         return [UserError(f"the shape {text} given for it has no elements", place=place)]
     if declared is None:
         return []

@@ -76,3 +76,19 @@ def test_a_program_takes_one_shape_and_says_so() -> None:
     program = redc.compile(two_of_each(1), calibrate=samples)
     with pytest.raises(runtime.InputError, match=r"the program takes \[1, 2, 5\]"):
         runtime.run(program, {"x": drawn(1, 2, 6), "m": drawn(1, 2, 6)})
+
+
+def test_a_cache_may_be_empty_before_the_first_token() -> None:
+    """As decoders have them: `past` has no values yet, and the host puts the two together."""
+    whole = parse(
+        "k = MatMul(e, w)\n y = Concat<axis = 1>(past, k)",
+        constants="float[2, 2] w = {1, 2, 3, 4}",
+        x="float[1, 3, 2] e, float[1, past_length, 2] past",
+        y="float[1, total, 2] y",
+    )
+    e = drawn(1, 3, 2)
+    for length in (0, 4):
+        inputs = {"e": e, "past": drawn(1, 4, 2)[:, :length]}
+        report = redc.diff(whole, inputs=inputs, input_bits=16, weight_bits=16)
+        assert report.passed
+        assert report.outputs[0].sqnr_db > 60
