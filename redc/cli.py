@@ -128,7 +128,7 @@ def parser() -> Parser:
     )
     add_model(sub)
     sub.add_argument("-o", "--output", metavar="OUT.red", help="default: the model's name with .red, here")
-    add_compile_options(sub)
+    _add_looks(add_compile_options(sub))
 
     sub = add(
         "map",
@@ -140,7 +140,7 @@ def parser() -> Parser:
     sub.add_argument("--layer", metavar="NAME", help="this layer alone, band by band")
     _add_plot(sub)
     add_all_layers(sub)
-    add_compile_options(sub)
+    _add_looks(add_compile_options(sub))
 
     sub = add(
         "run",
@@ -228,7 +228,7 @@ def add_inputs(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_compile_options(sub: argparse.ArgumentParser) -> None:
+def add_compile_options(sub: argparse.ArgumentParser) -> Any:
     """The options of `redc.compile`."""
     group = sub.add_argument_group("compiling")
     group.add_argument(
@@ -273,6 +273,11 @@ def add_compile_options(sub: argparse.ArgumentParser) -> None:
         "--bind", metavar="NAME=FILE", type=binding, action="append", default=[],
         help="value of an input that crossbars hold: W=w.npy, or W=FILE.npz with a key W; may be repeated",
     )  # fmt: skip
+    return group
+
+
+def _add_looks(group: Any) -> None:
+    """What shows the compiler at work."""
     group.add_argument(
         "--print-after", metavar="PASS", choices=PASSES, action="append", default=[],
         help="show the graph after a pass: " + ", ".join(PASSES),
@@ -302,7 +307,10 @@ def _add_numbers(group: Any) -> None:
     group.add_argument(
         "--input-bits", metavar="B", type=bits, help="2 to 16 (default: 8, or the model's own)"
     )
-    group.add_argument("--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them")
+    group.add_argument(
+        "--calibrate", metavar="FILE.npz", help="samples of the inputs, axis 0 counting them "
+        "(default: the inputs of diff, those that a model of `redc models` knows, or standard normal values)",
+    )  # fmt: skip
     group.add_argument(
         "--shape", metavar="NAME=DIMS", type=shape, action="append", default=[],
         help="shape of an input that the model leaves open, like x=1,3,64,64; may be repeated",

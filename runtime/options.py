@@ -14,8 +14,8 @@ def seed(text: str) -> int:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Everything `run` takes, but --json, which every command has."""
-    parser.add_argument("program", metavar="PROG.red")
-    parser.add_argument("--input", metavar="IN.npz", help="float arrays by ONNX input name")
+    parser.add_argument("program", metavar="PROG.red", help="a program")
+    parser.add_argument("--input", metavar="IN.npz", help="arrays by ONNX input name")
     parser.add_argument("--output", metavar="OUT.npz", help="where the outputs go")
     add_engine_arguments(parser)
     parser.add_argument(

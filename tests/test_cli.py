@@ -185,6 +185,7 @@ def test_a_seed_is_a_whole_number(seed: str, here: Path, capsys: pytest.CaptureF
     [
         (["diff", "net.onnx", "--taget", "isaac"], "did you mean --target?"),
         (["run", "net.red", "--mapping", "packed"], "--mapping is an option of redc compile, redc map, redc"),
+        (["diff", "net.onnx", "--print-after", "fold"], "option of redc compile, redc map"),
         (["check", "net.red", "more"], "redc check --help shows how"),
         (["diff", "net.onnx", "--mapping", "packd"], "did you mean packed?"),
         (["compile", "net.onnx", "--mapping", "RED"], "did you mean pixel-wise? That is what the"),
