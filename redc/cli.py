@@ -269,10 +269,6 @@ def add_compile_options(sub: argparse.ArgumentParser) -> Any:
         "--bias-correction", action="store_true",
         help="let biases make up for the mean error that rounding weights causes on the calibration samples",
     )  # fmt: skip
-    group.add_argument(
-        "--bind", metavar="NAME=FILE", type=binding, action="append", default=[],
-        help="value of an input that crossbars hold: W=w.npy, or W=FILE.npz with a key W; may be repeated",
-    )  # fmt: skip
     return group
 
 
@@ -318,6 +314,10 @@ def _add_numbers(group: Any) -> None:
     group.add_argument(
         "--no-host", dest="host", action="store_false",
         help="an error, listing them, for nodes that the accelerator does not run",
+    )  # fmt: skip
+    group.add_argument(
+        "--bind", metavar="NAME=FILE", type=binding, action="append", default=[],
+        help="value of an input that crossbars hold: W=w.npy, or W=FILE.npz with a key W; may be repeated",
     )  # fmt: skip
 
 

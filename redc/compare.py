@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from isa.program import Layer, Program
     from isa.targets import TargetFile
     from runtime.cost import Cost
+
+Given = TypeVar("Given")
 
 NAMES: Mapping[str, str] = {
     "regan": "zero-padding",
@@ -168,11 +170,13 @@ def compare(
     input_bits: int | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     calibrate: Mapping[str, npt.NDArray[np.generic]] | None = None,
+    bind: Mapping[str, npt.NDArray[np.generic]] | None = None,
     baseline: str = BASELINE,
     host: bool = True,
 ) -> Comparison:
     """Compile every model under every mapping for every target and count what it costs.
 
+    `shapes` and `bind` are as of `redc.compile`, for those of the models that have the input.
     `baseline` is what speed-ups and energies are over: a mapping, as in `mappings`, of the same
     target, or `MAPPING@TARGET` for all.  `host` is whether the host may run what the accelerator does
     not; it takes no cycles and no energy here.
@@ -192,26 +196,27 @@ def compare(
         )
     several = [models] if isinstance(models, str | Path) or not isinstance(models, Sequence) else models
     rows: list[Row] = []
-    for model, own in zip(several, _shapes_of(several, shapes or {}), strict=True):
+    given = zip(several, _of_each(several, shapes or {}), _of_each(several, bind or {}), strict=True)
+    for model, own, bound in given:
         name = str(model) if isinstance(model, str | Path) else model.graph.name or "model"
-        variants = Variants(model, shapes=own, calibrate=calibrate, host=host)
+        variants = Variants(model, shapes=own, calibrate=calibrate, bind=bound, host=host)
         rows += [_row(variants, name, *choice, file) for file in files for choice in choices]
     return Comparison(tuple(rows), over)
 
 
-def _shapes_of(
-    models: Sequence[str | Path | onnx.ModelProto], shapes: Mapping[str, tuple[int, ...]]
-) -> list[Mapping[str, tuple[int, ...]]]:
-    """For each model the shapes of its inputs; what is an input of none goes to the first, which
+def _of_each(
+    models: Sequence[str | Path | onnx.ModelProto], given: Mapping[str, Given]
+) -> list[Mapping[str, Given]]:
+    """For each model what is given for its inputs; what is an input of none goes to the first, which
     will refuse it."""
-    if len(models) < 2 or not shapes:
-        return [shapes] * len(models)
+    if len(models) < 2 or not given:
+        return [given] * len(models)
     from redc.frontend.load import load_model
 
     inputs = [{value.name for value in load_model(model).graph.input} for model in models]
-    unknown = set(shapes).difference(*inputs)
+    unknown = set(given).difference(*inputs)
     return [
-        {name: shape for name, shape in shapes.items() if name in names or (not i and name in unknown)}
+        {name: value for name, value in given.items() if name in names or (not i and name in unknown)}
         for i, names in enumerate(inputs)
     ]
 

@@ -187,6 +187,7 @@ def compare_command(options: argparse.Namespace) -> int:
             input_bits=options.input_bits,
             shapes=dict(options.shape) or None,
             calibrate=samples_of(options.calibrate),
+            bind=bindings(options.bind),
             baseline=options.baseline,
             host=options.host,
         )

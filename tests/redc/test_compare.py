@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx.parser
 import pytest
 
 import redc
@@ -208,3 +210,17 @@ def test_without_matplotlib_the_error_says_what_to_install(
 
 def test_bars_of_no_component_have_no_components_colour() -> None:
     assert PLAIN not in PART_COLOURS.values()
+
+
+def test_weights_that_are_inputs_are_bound_for_the_model_that_has_them() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]>'
+        "up (float[1, 2, 3, 3] a, float[2, 3, 2, 2] w) => (float[1, 3, 6, 6] y)"
+        "{ y = ConvTranspose<strides = [2, 2]>(a, w) }"
+    )
+    options: dict[str, Any] = {"mappings": ("red",), "targets": ("isaac",)}
+    with pytest.raises(UserError, match="its weight is a graph input"):
+        compare(model, **options)
+    with pytest.warns(redc.AssumedInputs):
+        found = compare([model, "GAN_Deconv4"], bind={"w": np.ones((2, 3, 2, 2), np.float32)}, **options)
+    assert [row.problem for row in found.rows] == [None, None]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import isa
 from isa.program import Array
@@ -222,3 +227,19 @@ def test_it_runs_where_no_compiler_is_installed(here: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert 'output "y" f32[1x4x4]' in done.stdout
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_every_damaged_array_file_is_read_or_refused_in_words(data: st.DataObject) -> None:
+    file = io.BytesIO()
+    np.savez(file, x=X)
+    content = bytearray(file.getvalue())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    end = data.draw(st.sampled_from([len(content), data.draw(st.integers(0, len(content)))]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "in.npz")
+        path.write_bytes(content[:end])
+        with contextlib.suppress(InputError):
+            read_npz(str(path), "--input")
