@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,7 @@ import isa
 import runtime
 from isa.program import Array, Buffer, IntType
 from runtime.__main__ import main
-from runtime.coverage import clipped
+from runtime.coverage import clipped, clipped_inputs, input_notes
 from runtime.result import EngineName
 
 LAYER = """\
@@ -86,3 +87,16 @@ def test_layers_that_saturate_are_told_with_the_share(
     Path("p.red").write_text(LAYER)
     assert main(["p.red", "--input", "in.npz"]) == 0  # a fifth are 0, where Relu ends
     assert "note:" not in capsys.readouterr().out
+
+
+def test_the_span_of_the_largest_floats_is_a_number() -> None:
+    """Their difference is beyond float32: no warning of numpy, and a share of clipped values."""
+    program = isa.parse(LAYER)
+    values = np.full((80, 2), 3e38, np.float32)
+    values[0] = -3e38
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shares = clipped_inputs(program, {"x": values})
+        (note,) = input_notes(program, {"x": values}, shares)
+    assert shares == {"x": 1.0}
+    assert "100.0 % of its values" in note
