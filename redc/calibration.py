@@ -14,6 +14,7 @@ from isa.program import RAW_TYPES, Buffer
 from redc.channels import Channels
 from redc.errors import UserError
 from redc.histogram import Histogram
+from redc.odd_samples import all_or_typical
 from redc.sessions import exposing, loops_of, make_session, run_session
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Range:
             tails = self.histogram.tails(TAILS)
             return max(low, tails[0]), min(high, tails[1])
         if self.method == "mse":
+            low, high = all_or_typical(self.lows, self.highs, self.histogram, (low, high), 1 << bits)
             return self.histogram.least_error(low, high, 1 << bits, len(self.lows))
         return low, high
 

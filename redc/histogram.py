@@ -67,6 +67,16 @@ class Histogram:
         counts[self.bins + BINS] = self.tallies
         return counts
 
+    @property
+    def values(self) -> int:
+        """How many there are."""
+        return int(self.tallies.sum()) + self.zeros
+
+    def lost(self, low: float, high: float) -> float:
+        """The sum of the squared distances of all values from [`low`, `high`], 0 included."""
+        at = (self.bins + 0.5) * math.ldexp(1.0, self.exponent)
+        return float(self.tallies @ np.maximum(np.maximum(low - at, at - high), 0.0) ** 2)
+
     def merge(self, other: Histogram) -> Histogram:
         """The values of both."""
         exponent = max(self.exponent, other.exponent)
