@@ -15,7 +15,7 @@ import onnx
 from redc.frontend.scopes import own_names, rename, subgraphs
 
 Conditions = Callable[[onnx.ModelProto], Mapping[str, bool]]
-"""Of each If of a model's graph whose condition is known, by the name of the first tensor that it makes."""
+"""Of each If of a model's graph whose condition is known, by the names of what it makes."""
 
 
 def with_branches(model: onnx.ModelProto, conditions: Conditions) -> onnx.ModelProto:
@@ -23,10 +23,20 @@ def with_branches(model: onnx.ModelProto, conditions: Conditions) -> onnx.ModelP
     too; itself if it has none."""
     while any(node.op_type == "If" for node in model.graph.node):
         known = conditions(model)
-        if not known:
+        if not any(_branch(node, known) for node in model.graph.node):
             break
         model = _spliced(model, known)
     return model
+
+
+def _branch(node: onnx.NodeProto, known: Mapping[str, bool]) -> onnx.GraphProto | None:
+    """The branch that an If is known to take; None for other nodes, and one that is damaged."""
+    first = next(filter(None, node.output), "")
+    if node.op_type != "If" or first not in known:
+        return None
+    wanted = "then_branch" if known[first] else "else_branch"
+    found = next((a.g for a in node.attribute if a.name == wanted), None)
+    return found if found and len(found.output) == len(node.output) else None
 
 
 def _spliced(model: onnx.ModelProto, known: Mapping[str, bool]) -> onnx.ModelProto:
@@ -37,12 +47,10 @@ def _spliced(model: onnx.ModelProto, known: Mapping[str, bool]) -> onnx.ModelPro
     _count(graph, defined)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        first = next(filter(None, node.output), "")
-        if node.op_type != "If" or first not in known:
+        branch = _branch(node, known)
+        if branch is None:
             nodes.append(node)
             continue
-        wanted = "then_branch" if known[first] else "else_branch"
-        branch = next(a.g for a in node.attribute if a.name == wanted)
         fresh = _names(node, branch, defined)
         rename(branch.node, fresh)
         nodes += branch.node

@@ -156,11 +156,15 @@ def _convert_type(kind: onnx.TypeProto, kinds: Kinds) -> None:
 
 
 def _convert_tensor(tensor: onnx.TensorProto, kinds: Kinds) -> None:
-    if tensor.data_type not in kinds:
+    if tensor.data_type not in kinds or tensor.data_location == TensorProto.EXTERNAL:
         return
     try:
         with np.errstate(over="ignore"):  # a double beyond float32 is infinite
             values = np.asarray(numpy_helper.to_array(tensor), np.float32)
     except (ValueError, TypeError):
         return  # damaged: whoever reads it says so
-    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for named, _ in tensor.ListFields():
+        if named.name.endswith("_data"):
+            tensor.ClearField(named.name)
+    tensor.data_type = TensorProto.FLOAT
+    tensor.raw_data = numpy_helper.from_array(values).raw_data

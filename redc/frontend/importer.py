@@ -290,7 +290,7 @@ def taken_branches(
         for node in source.nodes:
             if node.op == "If" and node.input(0) in build.constants:
                 value = build.constants[node.input(0)]
-                known[next(filter(None, node.outputs))] = bool(value.reshape(-1)[0])
+                known.update((name, bool(value.reshape(-1)[:1].any())) for name in node.outputs if name)
         return known
 
     return with_branches(model, conditions)

@@ -141,6 +141,21 @@ def test_a_bound_input_decides_and_an_open_one_is_named() -> None:
         assert names == {"Mul", "Tanh" if rate == 3 else "Sigmoid", "Equal"}
 
 
+@pytest.mark.parametrize("damage", ["no branch", "an output too many", "no outputs"])
+def test_a_damaged_if_is_left_to_whoever_says_so(damage: str) -> None:
+    whole = model([choice("yes")])
+    node = whole.graph.node[0]
+    if damage == "no branch":
+        del node.attribute[:]
+    elif damage == "no outputs":
+        del node.output[:]
+    else:
+        node.output.append("z")
+    assert taken_branches(whole, {}).graph.node[0].op_type == "If"
+    with pytest.raises(redc.UserError):
+        redc.compile(whole)
+
+
 def test_a_model_without_one_is_itself() -> None:
     plain = model([make("Relu", ["x"], ["y"])])
     assert taken_branches(plain, {}) is plain
