@@ -286,7 +286,7 @@ def taken_branches(
             Survey(source, build, {}).run(lambda build, node: _import_node(build, node, set()))
         except UserError:
             return {}  # importing says it
-        known = {}
+        known: dict[str, bool] = {}
         for node in source.nodes:
             if node.op == "If" and node.input(0) in build.constants:
                 value = build.constants[node.input(0)]
