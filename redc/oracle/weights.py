@@ -150,7 +150,7 @@ def _operator(network: Network, node: onnx.NodeProto) -> Folded:
     codes: Int64 | None = None
     scale: F64 | None = None
     if given is None:
-        weight = alpha * _arranged(float64(network.constant(node.input[weight_input(node)])), node)
+        weight = _real_weight(network, node, alpha)
     else:
         whole, steps = _arranged(given.codes, node), _arranged(given.scale, node)
         weight = whole * steps
@@ -159,6 +159,8 @@ def _operator(network: Network, node: onnx.NodeProto) -> Folded:
             codes, scale = whole, by_channel[:, 0]
         elif says_codes(node):
             raise OracleError(f"{what}: its integer weights have several scales for one output channel")
+        else:
+            weight = _real_weight(network, node, alpha)
     bias = np.zeros(weight.shape[0] * weight.shape[2])
     if bias_input(node):
         beta = named.get("beta", 1.0) if kind(node) == "Gemm" else 1.0
@@ -166,6 +168,11 @@ def _operator(network: Network, node: onnx.NodeProto) -> Folded:
         bias = bias + (beta * added if kind(node) == "Gemm" else added)
         bias = _integer_bias(network, node, bias, scale) if beta == 1.0 else bias
     return Folded(weight, bias, codes, scale)
+
+
+def _real_weight(network: Network, node: onnx.NodeProto, alpha: float) -> F64:
+    """The weight as the float32 numbers that it is, arranged."""
+    return alpha * _arranged(float64(network.constant(node.input[weight_input(node)])), node)
 
 
 def _integer_bias(network: Network, node: onnx.NodeProto, bias: F64, scale: F64 | None) -> F64:

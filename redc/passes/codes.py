@@ -40,6 +40,8 @@ resolution (0.14 dB)."""
 
 CONSTANT_BITS = 24
 """A constant on the vector unit has at most so many, and those of a float32 are no more."""
+ENTRANCE_BITS = 24
+"""Of real values that several quantisers read: as many as float32 tells apart."""
 SMALL = 1 / 16
 """Steps of what an operator makes by which the rounding of a constant among its inputs may move it."""
 
@@ -61,6 +63,7 @@ class Chooser:
         self.graph = graph
         self.given = {name: t.given for name, t in graph.tensors.items() if t.given is not None}
         self.bits = options.input_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
+        self.asked = options.weight_bits is not None
         self.weight_bits = options.weight_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
         wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
         self.wide = options.vector_bits or wide
@@ -71,6 +74,12 @@ class Chooser:
         read = self._read() if self._correct else {}
         self._ranges = _ranges(graph, self.given, context, {**read, **self._stepped})
         self._wanted: dict[str, Codes] = {}
+
+    def bits_of_weights(self, op: CrossbarOp) -> int:
+        """Of an operator's weights, if the model does not give them as integers: more where it gives
+        fine codes to what is made of them, which they would move by more than a step."""
+        own, out = self.weight_bits, self.given.get(op.output)
+        return own if self.asked or out is None else max(own, out.bits + GUARD_BITS)
 
     def mean(self, tensor: str) -> F64 | None:
         """Of each channel's values, where a bias correction asks for it and the model has the tensor."""
@@ -129,14 +138,29 @@ class Chooser:
 
     def outside(self, tensor: str) -> Codes:
         """Of an input, or of what a host makes."""
-        return self.given.get(tensor) or self._own(tensor)
+        return self.given.get(tensor) or self._for_quantisers(tensor) or self._own(tensor)
+
+    def _for_quantisers(self, tensor: str) -> Codes | None:
+        """Of real values that only quantisers read, each into codes of its own: so fine that this
+        first rounding hardly ever shows, and as far as the furthest of those codes go, whatever was
+        seen.  None where others read them, or where that is not fine enough."""
+        readers = self.graph.consumers(tensor)
+        quantisers = [op for op in readers if isinstance(op, VectorOp) and op.op == "QuantizeLinear"]
+        made = [self.given[op.output] for op in quantisers if op.output in self.given]
+        if not made or len(made) < len(readers) or self.graph.is_output(tensor):
+            return None
+        low = min((codes.low - codes.zero - 1) * codes.scale for codes in made)
+        high = max((codes.high - codes.zero + 1) * codes.scale for codes in made)
+        step = round_scale(max(-low, high) / ((1 << (ENTRANCE_BITS - 1)) - 1))
+        fine = step <= SMALL * min(codes.scale for codes in made)
+        return Codes(ENTRANCE_BITS, True, step) if fine else None
 
     def moved(self, op: StencilOp, codes: Mapping[str, Codes]) -> Codes:
         """Of what moves or pools values: those of its inputs, where they serve."""
         if op.output in self.given:
             return self.given[op.output]
         if self._joined(op.output) is None:
-            kept = kept_codes(op, codes)
+            kept = kept_codes(op, codes, SMALL if self.given and op.output not in self._driven else 1 / 2)
             narrow = kept and (kept.bits <= self.bits or op.output not in self._driven)
             if kept and narrow and (not kept.steps or self._may_have_steps(op.output)):
                 return kept

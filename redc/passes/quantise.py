@@ -90,7 +90,7 @@ def quantise(graph: Graph, context: Context) -> Graph:
             codes[op.output] = chooser.made(op.output)
             if isinstance(op, CrossbarOp):
                 drives = _drives(op, chooser.mean(op.input), graph, codes[op.input])
-                done = _crossbar(op, codes, chooser.weight_bits, drives)
+                done = _crossbar(op, codes, chooser.bits_of_weights(op), drives)
                 ops.append(replace(done, requantise=None) if graph.tensors[op.output].plain else done)
             else:
                 ops.append(_vector(op, codes))
@@ -158,7 +158,7 @@ def _crossbar(op: CrossbarOp, codes: Mapping[str, Codes], bits: int, drives: F64
         correction = mean_error(exact - quantised, drives, op.groups)
     return replace(
         op,
-        weight_codes=quantised.astype(np.int8 if bits <= 8 else np.int16),
+        weight_codes=quantised.astype(np.int8 if bits <= 8 else np.int16 if bits <= 16 else np.int32),
         weight_bits=bits,
         bias_codes=_bias_codes(op, op.bias, step) + correction,
         correction=correction,

@@ -14,9 +14,9 @@ MULTIPLIER = 1 << 18
 """The largest multiplier of a weighted sum: finer than 16-bit codes can tell."""
 
 
-def kept_codes(op: StencilOp, codes: Mapping[str, Codes]) -> Codes | None:
+def kept_codes(op: StencilOp, codes: Mapping[str, Codes], off: float = 1 / 2) -> Codes | None:
     """The codes that the output takes from its inputs: where it moves values of equal codes, and
-    what it fills in is one of them.  None: it needs codes of its own."""
+    what it fills in is one of them, give or take `off` steps.  None: it needs codes of its own."""
     sources = [codes[name] for name in op.inputs]
     kept = sources[0]
     if not op.moves or any(replace(source, steps=()) != replace(kept, steps=()) for source in sources):
@@ -29,8 +29,9 @@ def kept_codes(op: StencilOp, codes: Mapping[str, Codes]) -> Codes | None:
             return None
         return replace(kept, steps=steps)
     fills = [region.fill for region in op.regions if region.input is None]
-    inside = all(kept.low <= round(fill / kept.scale) + kept.zero <= kept.high for fill in fills)
-    return kept if inside else None
+    whole = [(fill / kept.scale, round(fill / kept.scale)) for fill in fills]
+    inside = all(kept.low <= code + kept.zero <= kept.high for _, code in whole)
+    return kept if inside and all(abs(exact - code) <= off for exact, code in whole) else None
 
 
 def source_codes(op: StencilOp, position: int, out: Codes, channels: int) -> Codes | None:
