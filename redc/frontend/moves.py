@@ -254,7 +254,8 @@ def import_gather(build: Builder, node: Node) -> None:
     if indices.ndim == 1:
         add_stencil(build, node, x, rows, node.outputs[0])
         return
-    kept = add_stencil(build, node, x, rows, build.fresh(f"{node.outputs[0]}.kept"))
+    name = node.outputs[0]
+    kept = add_stencil(build, node, x, rows, build.fresh(f"{name}.kept"), like=name)
     build.reshape(node, kept, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 

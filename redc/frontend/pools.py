@@ -99,12 +99,21 @@ def import_reduce(build: Builder, node: Node) -> None:
     if node.attributes.get("keepdims", 1):
         _reduce(build, node, x, chosen, kind, node.outputs[0])
         return
-    inner = _reduce(build, node, x, chosen, kind, build.fresh(f"{node.outputs[0]}.kept"))
+    kept = build.fresh(f"{node.outputs[0]}.kept")
+    inner = _reduce(build, node, x, chosen, kind, kept, like=node.outputs[0])
     shape = tuple(d for axis, d in enumerate(x.shape) if axis not in chosen)
     build.reshape(node, inner, shape)
 
 
-def _reduce(build: Builder, node: Node, x: Tensor, axes: Sequence[int], kind: str, output: str) -> Tensor:
+def _reduce(
+    build: Builder,
+    node: Node,
+    x: Tensor,
+    axes: Sequence[int],
+    kind: str,
+    output: str,
+    like: str | None = None,
+) -> Tensor:
     """One value where there were many; a maximum of many pixels goes in stages."""
     if kind != "max":
         check_rows(
@@ -112,7 +121,7 @@ def _reduce(build: Builder, node: Node, x: Tensor, axes: Sequence[int], kind: st
         )
         weights = {a: 1 / x.shape[a] if kind == "mean" else 1.0 for a in axes}
         rows = {a: [tuple((p, weights[a]) for p in range(x.shape[a]))] for a in axes}
-        return add_stencil(build, node, x, rows, output)
+        return add_stencil(build, node, x, rows, output, like=like)
     width = max(2, int(MAX_TAPS ** (1 / max(1, len(axes))) + 1e-9))
     stage = 0
     while True:
@@ -126,6 +135,6 @@ def _reduce(build: Builder, node: Node, x: Tensor, axes: Sequence[int], kind: st
         }
         stage += 1
         name = build.fresh(f"{output}.stage{stage}") if left else output
-        x = add_stencil(build, node, x, rows, name, reduction="max")
+        x = add_stencil(build, node, x, rows, name, reduction="max", like=like or output)
         if not left:
             return x

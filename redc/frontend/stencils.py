@@ -33,13 +33,14 @@ def add_stencil(
     reduction: Literal["sum", "max"] = "sum",
     fill: float = 0.0,
     periods: Mapping[int, int] | None = None,
+    like: str | None = None,
 ) -> Tensor:
     """Append the operator that makes `output` of `x` by `rows`, and give its tensor.
 
     Rows without an input pixel hold `fill`.  `periods` says after how many rows an axis repeats
-    itself.  The channels stay where they are if their rows only cut and join the vector; else
-    another axis becomes the channels, or a new one of length 1.  Raises Rejected where the rows are
-    too irregular.
+    itself; `like` which tensor of the model has these values, where it has no tensor `output`.  The
+    channels stay where they are if their rows only cut and join the vector; else another axis
+    becomes the channels, or a new one of length 1.  Raises Rejected where the rows are too irregular.
     """
     shape = tuple(len(rows[a]) if a in rows else size for a, size in enumerate(x.shape))
     check_rows(shape, output, range(len(shape)))
@@ -47,7 +48,10 @@ def add_stencil(
     if channels is None:
         wide = build.view(x, (*x.shape, 1), len(x.shape))
         name = build.fresh(f"{output}.wide")
-        made = add_stencil(build, node, wide, rows, name, reduction=reduction, fill=fill, periods=periods)
+        made = add_stencil(
+            build, node, wide, rows, name,
+            reduction=reduction, fill=fill, periods=periods, like=like or output,
+        )  # fmt: skip
         back = ReshapeOp(build.op_name(node), node.op, made.name, output, (node.label,))
         return build.add(back, shape, channel_axis(len(shape)))
     axis, parts = channels
@@ -69,7 +73,7 @@ def add_stencil(
     ]
     name = build.op_name(node)
     op = StencilOp(name, node.op, (x.name,), output, tuple(regions), reduction, (node.label,))
-    return build.add(op, shape, axis)
+    return build.add(op, shape, axis, like=like)
 
 
 def _channels(x: Tensor, rows: Rows) -> tuple[int, list[tuple[Part | None, Part]]] | None:

@@ -293,26 +293,19 @@ def _ranges(
     their channels' axes).
 
     A tensor that the model does not have, for a node became several operators, takes the range of
-    the one that it is `like`, or of its reshaped copy.
+    the one that it is `like`.
     """
     own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and not saturates(op)]
     made = [name for op in own for name in op.outputs]
-    copies = {op.input: op.output for op in graph.ops if isinstance(op, ReshapeOp)}
-    stencils = [op.output for op in graph.ops if isinstance(op, StencilOp) and op.output in copies]
     alike = {name: like for name in made if (like := graph.tensors[name].like) is not None}
     own_names = (name for name in made if name not in alike)
-    wanted = dict.fromkeys(
-        (*graph.inputs, *own_names, *alike.values(), *(copies[name] for name in stencils), *channelled)
-    )
+    wanted = dict.fromkeys((*graph.inputs, *own_names, *alike.values(), *channelled))
     raw = {name for name, tensor in graph.tensors.items() if tensor.raw}
     unknown = tuple(name for name in wanted if name not in given and name not in raw)
     ranges = dict(context.observe(unknown, channelled)) if unknown else {}
     for name, source in alike.items():
         if source in ranges:
             ranges[name] = replace(ranges[source], channels=None)
-    for name in stencils:
-        if name not in ranges and copies[name] in ranges:
-            ranges[name] = replace(ranges[copies[name]], channels=None)  # it has other ones
     return {name: replace(seen, method=context.options.calibration) for name, seen in ranges.items()}
 
 

@@ -170,3 +170,20 @@ def test_functions_that_double_thirty_times_are_not_written_out() -> None:
         load_model(model)
     model.graph.node[0].op_type = "f3"
     assert len(load_model(model).graph.node) == 8
+
+
+def test_a_reduction_whose_result_is_only_read_in_another_layout_has_a_range() -> None:
+    """ReduceMean(keepdims=0) becomes two operators, and what reads its result copies it at once into
+    another layout: the tensor of the model itself is made nowhere."""
+    model = parse(
+        "(float[4, 3, 6, 6] x) => (float[4, 4, 4, 4] y, float[4, 4, 2, 2, 4] z)",
+        "a = Conv(x, w) m = ReduceMean<axes = [0], keepdims = 0>(a) y = Sub(a, m)"
+        "g = Gather<axis = 2>(a, at) h = ReduceMax<axes = [2], keepdims = 0>(a)"
+        "k = Unsqueeze(h, axes) z = Sub(g, k)",
+        W3,
+        "int64[2, 2] at = {0, 3, 2, 1}",
+        "int64[2] axes = {2, 3}",
+    )
+    batch = np.random.default_rng(0).standard_normal((4, 3, 6, 6)).astype(np.float32)
+    report = compared(model, {"x": batch}, weight_bits=16, input_bits=16)
+    assert min(output.sqnr_db for output in report.outputs) > 70
