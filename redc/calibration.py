@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -99,15 +100,19 @@ class Range:
 
     def reaches(self, bits: int) -> F64:
         """How far from zero codes of `bits` bits should span each channel, before any clipping."""
+        return self._reaches(bits, slice(None))
+
+    def _reaches(self, bits: int, samples: slice) -> F64:
+        """The same by some of the samples."""
         assert self.channels is not None
-        extremes = np.maximum(-self.channels.lows, self.channels.highs)
+        extremes = np.maximum(-self.channels.lows[samples], self.channels.highs[samples])
         if self.method in ("min-max", "percentile"):
             return np.asarray(extremes.max(axis=0))
         return _typical_extremes(extremes, _deviations(bits))
 
     def bounds(self, bits: int) -> tuple[float, float]:
         """The interval, 0 included, that codes of `bits` bits should span."""
-        low, high = self._ends(self.lows, self.highs, bits)
+        low, high = self._with_room(self.lows, self.highs, bits)
         if self.method == "percentile":
             tails = self.histogram.tails(TAILS)
             return max(low, tails[0]), min(high, tails[1])
@@ -120,30 +125,43 @@ class Range:
         """What codes of `bits` bits should span of the channels divided by `steps`, before clipping."""
         assert self.channels is not None
         lows, highs = self.channels.lows / steps, self.channels.highs / steps
-        return self._ends(lows.min(axis=1), highs.max(axis=1), bits)
+        return self._with_room(lows.min(axis=1), highs.max(axis=1), bits)
 
-    def beyond(self, steps: npt.NDArray[np.int64], bits: int) -> F64:
-        """(new samples, C): the mean square of what saturates in each channel, with those steps.
+    def beyond(self, steps_of: Callable[[F64], npt.NDArray[np.int64]], bits: int) -> F64:
+        """(new samples, C): the mean square of what saturates in each channel, with the steps that
+        `steps_of` makes of the channels' `reaches`.
 
-        Every sample is new to the other half of them, whose interval it is held against.  It may
-        reach (bits + 8) / 16 times as far as it does, for the more bits, the more saturation hurts;
-        and of a channel that goes beyond, SATURATED of the values do.  A single sample says nothing
-        about another: zeros.
+        Every sample is new to the other half of them, whose steps and interval it is held against.
+        It may reach `_room` times as far as it does; and of a channel that goes beyond, SATURATED of
+        the values do, or the only one there is.  A single sample says nothing about another: zeros.
         """
         assert self.channels is not None
-        lows, highs = self.channels.lows / steps, self.channels.highs / steps
-        if len(lows) < 2:
-            return np.zeros((1, len(steps)))
-        even, odd, margin = slice(0, None, 2), slice(1, None, 2), (bits + 8) / 16
+        every, width = self.channels.lows.shape
+        if every < 2:
+            return np.zeros((1, width))
+        even, odd = slice(0, None, 2), slice(1, None, 2)
+        room = _room(bits, every // 2)
+        share = max(SATURATED, every / max(1, self.channels.values))
         found = []
         for fit, new in ((even, odd), (odd, even)):
+            steps = steps_of(self._reaches(bits, fit))
+            lows, highs = self.channels.lows / steps, self.channels.highs / steps
             low, high = self._ends(lows[fit].min(axis=1), highs[fit].max(axis=1), bits)
-            excess = np.maximum(np.maximum(low - margin * lows[new], margin * highs[new] - high), 0.0)
-            found.append(SATURATED * (excess * steps) ** 2)
+            excess = np.maximum(np.maximum(low - room * lows[new], room * highs[new] - high), 0.0)
+            found.append(share * (excess * steps) ** 2)
         return np.concatenate(found)
 
+    def _with_room(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
+        """The interval before any clipping, from the ends of every sample: `_room` times as far as
+        new ends probably lie, where more than one sample says where that is."""
+        low, high = self._ends(lows, highs, bits)
+        if self.method in ("min-max", "percentile") or len(lows) < 2:
+            return low, high
+        room = _room(bits, len(lows))
+        return max(room * low, BEYOND * float(lows.min())), min(room * high, BEYOND * float(highs.max()))
+
     def _ends(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
-        """The interval before any clipping, from the ends of every sample."""
+        """Where the ends of a new sample probably lie, from those of every sample."""
         if self.method in ("min-max", "percentile"):
             return float(lows.min()), float(highs.max())
         low, high = _typical_extremes(np.stack([-lows, highs], axis=1), _deviations(bits))
@@ -176,21 +194,32 @@ def _deviations(bits: int) -> float:
     return (bits + 2) / 5
 
 
+def _room(bits: int, samples: int) -> float:
+    """How many times as far as `samples` samples let expect a new one may reach.
+
+    They say the less of others the fewer they are.  A bit of 16 is little to pay for not saturating,
+    one of 8 is much.
+    """
+    return 1.0 + max(0, bits - 8) / (4 * math.sqrt(samples))
+
+
 def _typical_extremes(extremes: F64, deviations: float) -> F64:
     """Where a new sample's largest value will probably lie, for each column of (samples, columns).
 
     Largest values of trained networks' samples spread like a log-normal variable, with outliers
     that one calibration set has and the next has not.  So take the median of their logarithms
     and go up by `deviations` times the distance from there to the 84 % quantile (one standard
-    deviation of a normal variable, unmoved by outliers).  One sample is its own extreme, and nothing
-    goes further than BEYOND times what was seen: two samples 1000 times apart are no distribution.
+    deviation of a normal variable, unmoved by outliers).  Samples with nothing on that side of zero
+    do not say how far others go there.  One sample is its own extreme, and nothing goes further than
+    BEYOND times what was seen: two samples 1000 times apart are no distribution.
     """
-    positive, most = extremes.min(axis=0) > 0, extremes.max(axis=0)
-    logs = np.log(np.where(positive, extremes, 1.0))
-    middle, upper = np.quantile(logs, (0.5, 0.8413), axis=0)
-    probable = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most)
-    found: F64 = np.where(positive, probable, most)
-    return found
+    most: F64 = extremes.max(axis=0)
+    some = most > 0
+    seen = extremes[:, some]
+    logs = np.log(seen, where=seen > 0, out=np.full_like(seen, np.nan))
+    middle, upper = np.nanquantile(logs, (0.5, 0.8413), axis=0)
+    most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most[some])
+    return most
 
 
 def _without_infinities(values: Array) -> Array:

@@ -78,29 +78,35 @@ def steps_per_channel(
     """Steps for the channels of a tensor that `readers` drive; None where one for all serves."""
     reach, channels = seen.reaches(bits), seen.channels
     assert channels is not None
-    widest = float(reach.max(initial=0.0))
-    if widest <= 0 or len(reach) < 2:
+    if reach.max(initial=0.0) <= 0 or len(reach) < 2:
         return None
-    relative = np.maximum(reach / widest, SPREAD)
     found = [Reader.of(op, weight_bits) for op in readers]
 
-    def decibels(steps: Int64) -> tuple[float, float]:
+    def decibels(power: float) -> tuple[float, float]:
         """The expected noise on a new sample: its mean, and the worst."""
+        steps = _steps(reach, power)
         low, high = seen.interval(steps, bits)
         real = steps * (high - low) / ((1 << bits) - 1)
-        beyond = seen.beyond(steps, bits)
+        beyond = seen.beyond(lambda some: _steps(some, power), bits)
         errors = np.sum([reader.noise(real, channels.power, beyond) for reader in found], axis=0)
         noise = 10 * np.log10(np.maximum(errors, TINY))
         return float(noise.mean()), float(noise.max())
 
-    mean, worst = decibels(np.ones(len(reach), np.int64))
+    mean, worst = decibels(0.0)
     best = None
     for power in POWERS:
-        steps = whole_steps(relative**power)
-        own, own_worst = decibels(steps)
+        own, own_worst = decibels(power)
         if own < mean - (WORTH if best is None else 0) and own_worst <= worst:
-            best, mean = steps, own
-    return best
+            best, mean = power, own
+    return None if best is None else _steps(reach, best)
+
+
+def _steps(reach: F64, power: float) -> Int64:
+    """Steps for channels of these ranges, which go with that power of them."""
+    widest = float(reach.max(initial=0.0))
+    if widest <= 0:
+        return np.ones(len(reach), np.int64)
+    return whole_steps(np.maximum(reach / widest, SPREAD) ** power)
 
 
 def whole_steps(relative: F64) -> Int64:

@@ -140,3 +140,48 @@ def test_dividing_channels_by_one_step_gives_the_tensor_itself() -> None:
     np.testing.assert_array_equal(again.lows, seen.lows)
     np.testing.assert_array_equal(again.highs, seen.highs)
     assert again.bounds(16) == pytest.approx(seen.bounds(16), rel=0.02)
+
+
+def test_few_samples_leave_wide_codes_room_for_others() -> None:
+    """A seventh sample 1.5 times as large as six finds codes of 16 bits; 8 are spent on what is common."""
+    values = np.random.default_rng(0).uniform(-1, 1, (6, 50))
+    low, high = Range.of(values, 6).bounds(16)
+    assert low < -1.5
+    assert high > 1.5
+    low, high = Range.of(values, 6).bounds(8)
+    assert -1.1 < low < high < 1.1
+    many = np.random.default_rng(0).uniform(-1, 1, (600, 50))
+    assert Range.of(many, 600).bounds(16)[1] < 1.2  # so many say more
+    assert Range.of(values, 1).bounds(16)[1] == pytest.approx(values.max())  # one says nothing of others
+
+
+def test_samples_on_one_side_of_zero_say_nothing_of_the_other() -> None:
+    """A single number per sample, of either sign: the negative ones are no zeros that bound the others."""
+    numbers = np.array([0.5, -2.0, 1.0, -0.1, 2.0, -0.7])
+    some = replace(Range.of(numbers.reshape(6, 1), 6), method="log-normal")
+    alone = replace(Range.of(numbers[numbers > 0].reshape(3, 1), 3), method="log-normal")
+    assert some.bounds(8)[1] == pytest.approx(alone.bounds(8)[1])
+    assert some.bounds(8)[1] > 2.0
+
+
+def test_steps_are_held_against_samples_that_they_do_not_come_from() -> None:
+    """A vector gives each channel one value a sample: six say next to nothing of a channel's range."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((64, 128)) / 8, "v": rng.standard_normal((128, 8)) / 11}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Gemm", ["r", "v"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = rng.standard_normal((14, 64)).astype(np.float32)
+    program = redc.compile(model, calibrate={"x": x[:6]})
+    reports = [redc.diff(model, program, {"x": row[None]}) for row in x[6:]]
+    assert min(report.outputs[0].sqnr_db for report in reports) > 25
