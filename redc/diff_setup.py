@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from isa.program import Program
 from redc.calibration import Port, seeded_samples
+from redc.chance import draws
 from redc.errors import UserError, check_by_name, check_seed
 from redc.ir.graph import HostOp
 from redc.layer_values import judged
@@ -59,7 +60,7 @@ def set_up(
     """Compile `model` (or take its program), find inputs for it, and run it in floats.  As `diff`."""
     from redc.frontend import bind_inputs, load_model, taken_branches
 
-    for place, given in (("inputs", inputs), ("bind", bind)):
+    for place, given in (("inputs", inputs), ("bind", bind), ("calibrate", options.get("calibrate"))):
         check_by_name(place, given)
     check_seed("input_seed", input_seed)
     proto = load_model(model)
@@ -74,6 +75,8 @@ def set_up(
     hosts: dict[str, tuple[str, ...]] = {}
     if bound:
         notes.append(f"bound, no longer inputs: {', '.join(bound)}")
+        if options.get("calibrate") is not None:  # samples of the model's inputs, as `inputs` are
+            options["calibrate"] = {n: v for n, v in options["calibrate"].items() if n not in bound}
     if inputs is not None:
         _check_inputs(network, inputs)
     if program is None:
@@ -103,6 +106,8 @@ def set_up(
     shapes = {buffer.tensor or buffer.name: buffer.onnx_shape for buffer in program.inputs}
     network = Network(taken_branches(proto, shapes, title))
     reference = _float_run(network, program, inputs, title)
+    random = draws(network)
+    notes += [random] if random else []
     return Setup(title, program, network, inputs, reference, tuple(notes), hosts)
 
 

@@ -187,3 +187,34 @@ def test_a_reduction_whose_result_is_only_read_in_another_layout_has_a_range() -
     batch = np.random.default_rng(0).standard_normal((4, 3, 6, 6)).astype(np.float32)
     report = compared(model, {"x": batch}, weight_bits=16, input_bits=16)
     assert min(output.sqnr_db for output in report.outputs) > 70
+
+
+def test_what_is_drawn_at_random_is_named() -> None:
+    """A layer of noise and a Dropout in training mode, as exporters leave them: no SQNR means anything."""
+    model = parse(
+        "(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)",
+        "a = Conv(x, w) n = RandomNormalLike(a) s = RandomUniformLike<seed = 1.0>(a)"
+        "b = Add(a, n) c = Add(b, s) yes = Constant<value = bool {1}>() [drop] y = Dropout(c, half, yes)",
+        W3,
+        "float half = {0.5}",
+    )
+    (line,) = [note for note in redc.diff(model, inputs={"x": X}).about if note.startswith("random:")]
+    assert "node 'n' (RandomNormalLike), node 'drop' (Dropout); export" in line
+    calm = parse("(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)", "a = Conv(x, w) y = Dropout(a)", W3)
+    assert not [note for note in redc.diff(calm, inputs={"x": X}).about if "random" in note]
+
+
+def test_samples_may_hold_inputs_that_are_bound() -> None:
+    """Samples and inputs have the same names; an input that became a weight needs no range."""
+    model = parse(
+        "(float[4, 5] x, float[3, 4] v) => (float[3, 2] y)",
+        "h = MatMul(v, x) y = MatMul(h, w)",
+        weight("w", 5, 2),
+    )
+    rng = np.random.default_rng(0)
+    some = {"x": rng.standard_normal((4, 5)), "v": rng.standard_normal((3, 4))}
+    inputs = {name: value.astype(np.float32) for name, value in some.items()}
+    samples = {name: np.concatenate([value, value]) for name, value in inputs.items()}
+    report = redc.diff(model, inputs=inputs, calibrate=samples)
+    assert report.passed
+    assert "bound, no longer inputs: x" in report.about
