@@ -216,10 +216,23 @@ def _typical_extremes(extremes: F64, deviations: float) -> F64:
     most: F64 = extremes.max(axis=0)
     some = most > 0
     seen = extremes[:, some]
-    logs = np.log(seen, where=seen > 0, out=np.full_like(seen, np.nan))
-    middle, upper = np.nanquantile(logs, (0.5, 0.8413), axis=0)
+    logs = np.sort(np.log(seen, where=seen > 0, out=np.full_like(seen, np.inf)), axis=0)
+    middle, upper = (_quantile(logs, (seen > 0).sum(axis=0), q) for q in (0.5, 0.8413))
     most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most[some])
     return most
+
+
+def _quantile(ascending: F64, counts: npt.NDArray[np.int64], q: float) -> F64:
+    """The quantile `q` of the first `counts[c]` values of every column c, which ascend.
+
+    numpy's nanquantile does so column by column: minutes for a network of many channels.
+    """
+    place = q * (counts - 1)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, counts - 1)
+    below, above = (np.take_along_axis(ascending, at[None], axis=0)[0] for at in (low, high))
+    found: F64 = below + (above - below) * (place - low)
+    return found
 
 
 def _without_infinities(values: Array) -> Array:
