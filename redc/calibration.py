@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from isa.program import RAW_TYPES, Buffer
-from redc.channels import Channels
 from redc.errors import UserError
-from redc.histogram import Histogram
-from redc.odd_samples import all_or_typical
+from redc.looks import Looks
+from redc.ranges import Range
 from redc.sessions import exposing, loops_of, make_session, run_session
 
 if TYPE_CHECKING:
@@ -24,20 +22,6 @@ if TYPE_CHECKING:
     from redc.ir.graph import Tensor
 
 Array = npt.NDArray[Any]
-F64 = npt.NDArray[np.float64]
-Method = Literal["log-normal", "min-max", "percentile", "mse"]
-METHODS: tuple[Method, ...] = get_args(Method)
-"""How the interval that codes span follows from the values seen (docs/quantisation.md)."""
-
-TAILS = 1e-4
-"""The share of values that `percentile` lets saturate."""
-
-SATURATED = 0.1
-"""The share of a channel's values that saturate in a sample where some do: a guess."""
-
-BEYOND = 4
-"""How far past the largest value seen codes may reach: two bits' worth."""
-
 CHECK_SAMPLES = "check the samples and the weights for NaN, infinity and overflow"
 CHECK_WEIGHTS = (
     "no samples were given and these are assumed; give real ones with --calibrate FILE.npz, "
@@ -46,126 +30,6 @@ CHECK_WEIGHTS = (
 
 RUN = 16
 """Samples run at once where the model leaves the batch open."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Range:
-    """The values one tensor took: the smallest and largest of every sample, and how often each came.
-
-    `method` says what codes are to span of them; `channels` what each channel took, if asked for.
-    """
-
-    lows: F64
-    highs: F64
-    histogram: Histogram
-    method: Method = "mse"
-    channels: Channels | None = None
-
-    @staticmethod
-    def of(values: Array, samples: int = 1, axis: int | None = None) -> Range:
-        """The range of `samples` samples along axis 0; with `axis` also that of each channel there.
-
-        Raises ValueError for NaN or infinity.
-        """
-        rows = values.reshape(samples, -1)
-        lows, highs = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
-        if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
-            raise ValueError("not a number, or infinite")
-        channels = None if axis is None else Channels.of(values, axis, samples)
-        lows, highs = lows.astype(np.float64), highs.astype(np.float64)
-        return Range(lows, highs, Histogram.of(values), channels=channels)
-
-    @staticmethod
-    def unit(channels: int | None = None) -> Range:
-        """-1 to 1, in each of so many channels: for whom values do not matter."""
-        values = np.repeat([[-1.0], [1.0]], channels or 1, axis=1)
-        return Range.of(values, axis=None if channels is None else 1)
-
-    def widen(self, other: Range) -> Range:
-        """The same samples, seen elsewhere."""
-        lows, highs = np.minimum(self.lows, other.lows), np.maximum(self.highs, other.highs)
-        channels = self.channels and other.channels and self.channels.widen(other.channels)
-        return Range(lows, highs, self.histogram.merge(other.histogram), self.method, channels)
-
-    def merge(self, other: Range) -> Range:
-        """Other samples."""
-        lows, highs = np.append(self.lows, other.lows), np.append(self.highs, other.highs)
-        channels = self.channels and other.channels and self.channels.merge(other.channels)
-        return Range(lows, highs, self.histogram.merge(other.histogram), self.method, channels)
-
-    def divided(self, steps: npt.NDArray[np.int64]) -> Range:
-        """The range of the tensor whose channel c is divided by `steps[c]`."""
-        assert self.channels is not None
-        return Range(*self.channels.divided(steps), self.method)
-
-    def reaches(self, bits: int) -> F64:
-        """How far from zero codes of `bits` bits should span each channel, before any clipping."""
-        return self._reaches(bits, slice(None))
-
-    def _reaches(self, bits: int, samples: slice) -> F64:
-        """The same by some of the samples."""
-        assert self.channels is not None
-        extremes = np.maximum(-self.channels.lows[samples], self.channels.highs[samples])
-        if self.method in ("min-max", "percentile"):
-            return np.asarray(extremes.max(axis=0))
-        return _typical_extremes(extremes, _deviations(bits))
-
-    def bounds(self, bits: int) -> tuple[float, float]:
-        """The interval, 0 included, that codes of `bits` bits should span."""
-        low, high = self._with_room(self.lows, self.highs, bits)
-        if self.method == "percentile":
-            tails = self.histogram.tails(TAILS)
-            return max(low, tails[0]), min(high, tails[1])
-        if self.method == "mse":
-            low, high = all_or_typical(self.lows, self.highs, self.histogram, (low, high), 1 << bits)
-            return self.histogram.least_error(low, high, 1 << bits, len(self.lows))
-        return low, high
-
-    def interval(self, steps: npt.NDArray[np.int64], bits: int) -> tuple[float, float]:
-        """What codes of `bits` bits should span of the channels divided by `steps`, before clipping."""
-        assert self.channels is not None
-        lows, highs = self.channels.lows / steps, self.channels.highs / steps
-        return self._with_room(lows.min(axis=1), highs.max(axis=1), bits)
-
-    def beyond(self, steps_of: Callable[[F64], npt.NDArray[np.int64]], bits: int) -> F64:
-        """(new samples, C): the mean square of what saturates in each channel, with the steps that
-        `steps_of` makes of the channels' `reaches`.
-
-        Every sample is new to the other half of them, whose steps and interval it is held against.
-        It may reach `_room` times as far as it does; and of a channel that goes beyond, SATURATED of
-        the values do, or the only one there is.  A single sample says nothing about another: zeros.
-        """
-        assert self.channels is not None
-        every, width = self.channels.lows.shape
-        if every < 2:
-            return np.zeros((1, width))
-        even, odd = slice(0, None, 2), slice(1, None, 2)
-        room = _room(bits, every // 2)
-        share = max(SATURATED, every / max(1, self.channels.values))
-        found = []
-        for fit, new in ((even, odd), (odd, even)):
-            steps = steps_of(self._reaches(bits, fit))
-            lows, highs = self.channels.lows / steps, self.channels.highs / steps
-            low, high = self._ends(lows[fit].min(axis=1), highs[fit].max(axis=1), bits)
-            excess = np.maximum(np.maximum(low - room * lows[new], room * highs[new] - high), 0.0)
-            found.append(share * (excess * steps) ** 2)
-        return np.concatenate(found)
-
-    def _with_room(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
-        """The interval before any clipping, from the ends of every sample: `_room` times as far as
-        new ends probably lie, where more than one sample says where that is."""
-        low, high = self._ends(lows, highs, bits)
-        if self.method in ("min-max", "percentile") or len(lows) < 2:
-            return low, high
-        room = _room(bits, len(lows))
-        return max(room * low, BEYOND * float(lows.min())), min(room * high, BEYOND * float(highs.max()))
-
-    def _ends(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
-        """Where the ends of a new sample probably lie, from those of every sample."""
-        if self.method in ("min-max", "percentile"):
-            return float(lows.min()), float(highs.max())
-        low, high = _typical_extremes(np.stack([-lows, highs], axis=1), _deviations(bits))
-        return -float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,62 +51,6 @@ class Port:
     def batch(self) -> int:
         """How much of axis 0 one run takes; 0 where there is nothing to count samples by."""
         return self.shape[0] if self.shape else 0
-
-
-def _deviations(bits: int) -> float:
-    """Few bits are better spent on what is common, many on never saturating."""
-    return (bits + 2) / 5
-
-
-def _room(bits: int, samples: int) -> float:
-    """How many times as far as `samples` samples let expect a new one may reach.
-
-    They say the less of others the fewer they are.  A bit of 16 is little to pay for not saturating,
-    one of 8 is much.
-    """
-    return 1.0 + max(0, bits - 8) / (4 * math.sqrt(samples))
-
-
-def _typical_extremes(extremes: F64, deviations: float) -> F64:
-    """Where a new sample's largest value will probably lie, for each column of (samples, columns).
-
-    Largest values of trained networks' samples spread like a log-normal variable, with outliers
-    that one calibration set has and the next has not.  So take the median of their logarithms
-    and go up by `deviations` times the distance from there to the 84 % quantile (one standard
-    deviation of a normal variable, unmoved by outliers).  Samples with nothing on that side of zero
-    do not say how far others go there.  One sample is its own extreme, and nothing goes further than
-    BEYOND times what was seen: two samples 1000 times apart are no distribution.
-    """
-    most: F64 = extremes.max(axis=0)
-    some = most > 0
-    seen = extremes[:, some]
-    logs = np.sort(np.log(seen, where=seen > 0, out=np.full_like(seen, np.inf)), axis=0)
-    middle, upper = (_quantile(logs, (seen > 0).sum(axis=0), q) for q in (0.5, 0.8413))
-    most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most[some])
-    return most
-
-
-def _quantile(ascending: F64, counts: npt.NDArray[np.int64], q: float) -> F64:
-    """The quantile `q` of the first `counts[c]` values of every column c, which ascend.
-
-    numpy's nanquantile does so column by column: minutes for a network of many channels.
-    """
-    place = q * (counts - 1)
-    low = np.floor(place).astype(np.int64)
-    high = np.minimum(low + 1, counts - 1)
-    below, above = (np.take_along_axis(ascending, at[None], axis=0)[0] for at in (low, high))
-    found: F64 = below + (above - below) * (place - low)
-    return found
-
-
-def _without_infinities(values: Array) -> Array:
-    """Infinities, such as log(0), saturate: they ask for no more range than what is finite."""
-    infinite = np.isinf(values)
-    if not infinite.any() or np.isnan(values).any() or infinite.all():
-        return values
-    finite = values[~infinite]
-    clipped: Array = np.clip(values, finite.min(), finite.max())
-    return clipped
 
 
 def observe(
@@ -280,21 +88,7 @@ def observe(
     loops = loops_of(model)
     exposed = {o.name for o in session.get_outputs()}
     kept = [name for name in names if name in exposed]
-    ranges: dict[str, Range] = {}
-
-    def look(name: str, value: Array, count: int) -> Range:
-        if name in saturating:
-            value = _without_infinities(value)
-        by_sample = value.ndim > 0 and len(value) % count == 0
-        try:
-            return Range.of(value, count if by_sample else 1, (axes or {}).get(name))
-        except ValueError as error:
-            raise UserError(
-                f"it takes a value that is {error} on a calibration sample",
-                place=f"{title}: tensor {name!r}",
-                hint=CHECK_WEIGHTS if assumed else CHECK_SAMPLES,
-            ) from error
-
+    looks = Looks(axes or {}, saturating, title, CHECK_WEIGHTS if assumed else CHECK_SAMPLES)
     for start in range(0, runs, at_once):
         stop = min(start + at_once, runs)
         feed = {n: samples[n] for n in ports}
@@ -306,14 +100,14 @@ def observe(
             values = dict(zip(kept, _run(session, kept, tile, loops, title), strict=True))
             values |= {name: tile[name] for name in names if name in tile}
             for name, value in values.items():
-                found = look(name, value, count)
                 if pieces == 1:  # two histograms of each of 100,000 tensors would be many gigabytes
-                    ranges[name] = ranges[name].merge(found) if name in ranges else found
+                    looks.add(name, value, count)
                 else:
+                    found = looks.range_of(name, value, count)
                     seen[name] = seen[name].widen(found) if name in seen else found
         for name, found in seen.items():
-            ranges[name] = ranges[name].merge(found) if name in ranges else found
-    return ranges
+            looks.merge(name, found)
+    return looks.ranges()
 
 
 def _tiles(feed: Mapping[str, Array], pieces: int) -> Iterator[Mapping[str, Array]]:

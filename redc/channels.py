@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redc.histogram import BINS as FINE_BINS
-from redc.histogram import SMALLEST, Histogram, merged_bins
+from redc.histogram import SMALLEST, Histogram, merged_bins, narrow
 
 Array = npt.NDArray[Any]
 F64 = npt.NDArray[np.float64]
@@ -71,7 +71,7 @@ class Channels:
             squares,
             len(flat),
             exponents,
-            counts.reshape(channels, -1),
+            narrow(counts.reshape(channels, -1)),
         )
 
     def widen(self, other: Channels) -> Channels:
@@ -88,14 +88,14 @@ class Channels:
         exponents = np.maximum(self.exponents, other.exponents)
         counts = self._widened(exponents) + other._widened(exponents)
         sums, squares = self.sums + other.sums, self.squares + other.squares
-        return Channels(lows, highs, sums, squares, self.values + other.values, exponents, counts)
+        return Channels(lows, highs, sums, squares, self.values + other.values, exponents, narrow(counts))
 
     def _widened(self, exponents: Int64) -> Int64:
-        counts = self.counts.copy()
+        counts = self.counts.astype(np.int64)
         for by in np.unique(exponents - self.exponents):
             if by:
                 rows = np.flatnonzero(exponents - self.exponents == by)
-                counts[rows] = merged_bins(self.counts[rows], int(by))
+                counts[rows] = merged_bins(counts[rows], int(by))
         return counts
 
     @property
@@ -122,4 +122,4 @@ class Channels:
         fine = np.bincount(bins, weights=counts, minlength=2 * FINE_BINS).astype(np.int64)
         filled = np.flatnonzero(fine)
         zeros = self.values * len(steps) - int(counts.sum())
-        return lows, highs, Histogram(exponent, filled - FINE_BINS, fine[filled], zeros)
+        return lows, highs, Histogram(exponent, narrow(filled - FINE_BINS), narrow(fine[filled]), zeros)

@@ -16,13 +16,14 @@ import numpy.typing as npt
 from isa.program import Program, Target
 from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
-from redc.calibration import Method, Port, Range, observe, seeded_samples
+from redc.calibration import Port, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError, UserError, check_by_name
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model, taken_branches
 from redc.ir.graph import CrossbarOp, Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
 from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, Pass, check_options
 from redc.passes.context import Merge, Minimise, Origin
+from redc.ranges import Method, Range
 
 if TYPE_CHECKING:
     import onnx

@@ -58,13 +58,13 @@ class Histogram:
             found = np.bincount(bins)
             counts[: len(found)] += found
         used = np.flatnonzero(counts)
-        return Histogram(exponent, used - BINS, counts[used], zeros)
+        return Histogram(exponent, narrow(used - BINS), narrow(counts[used]), zeros)
 
     @property
     def counts(self) -> Int64:
         """All 2 * BINS bins: `counts[BINS + k]` is that of bin k."""
         counts = np.zeros(2 * BINS, np.int64)
-        counts[self.bins + BINS] = self.tallies
+        counts[self.bins.astype(np.int64) + BINS] = self.tallies
         return counts
 
     @property
@@ -74,18 +74,21 @@ class Histogram:
 
     def lost(self, low: float, high: float) -> float:
         """The sum of the squared distances of all values from [`low`, `high`], 0 included."""
-        at = (self.bins + 0.5) * math.ldexp(1.0, self.exponent)
+        at = (self.bins.astype(np.int64) + 0.5) * math.ldexp(1.0, self.exponent)
         return float(self.tallies @ np.maximum(np.maximum(low - at, at - high), 0.0) ** 2)
 
     def merge(self, other: Histogram) -> Histogram:
         """The values of both."""
         exponent = max(self.exponent, other.exponent)
-        bins = [h.bins >> min(exponent - h.exponent, BINS.bit_length()) for h in (self, other)]
+        bins = [
+            h.bins.astype(np.int64) >> min(exponent - h.exponent, BINS.bit_length()) for h in (self, other)
+        ]
         used, place = np.unique(np.concatenate(bins), return_inverse=True)
         tallies = np.bincount(
             place, weights=np.concatenate([self.tallies, other.tallies]), minlength=len(used)
         )
-        return Histogram(exponent, used, tallies.astype(np.int64), self.zeros + other.zeros)
+        tallies = narrow(tallies.astype(np.int64))
+        return Histogram(exponent, narrow(used), tallies, self.zeros + other.zeros)
 
     def tails(self, share: float) -> tuple[float, float]:
         """The interval, 0 included, outside which about `share` of the values lie, half on each side."""
@@ -103,7 +106,7 @@ class Histogram:
         as [`low`, `high`]'s end where it is beyond that.  Either end counts as one value more in each
         of `samples`: what another sample may reach.  Zeros err by nothing.
         """
-        at = np.clip((self.bins + 0.5) * math.ldexp(1.0, self.exponent), low, high)
+        at = np.clip((self.bins.astype(np.int64) + 0.5) * math.ldexp(1.0, self.exponent), low, high)
         at = np.append(at, (low, high))
         counts = np.append(self.tallies.astype(np.float64), (samples, samples))
         shrinks: F64 = SHRINK ** np.arange(CANDIDATES, dtype=np.float64)
@@ -117,6 +120,12 @@ class Histogram:
             errors.append((counts * np.where(beyond > 0, beyond**2, width**2 / 12)).sum(axis=1))
         best = shrinks[int(np.argmin(np.concatenate(errors)))]
         return float(low * best), float(high * best)
+
+
+def narrow(values: Int64) -> Int64:
+    """The same integers in as few bytes as hold them: there are many histograms."""
+    ends = int(values.min(initial=0)), int(values.max(initial=0))
+    return values.astype(np.promote_types(*map(np.min_scalar_type, ends)))
 
 
 def merged_bins(counts: Int64, by: int) -> Int64:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from redc.calibration import METHODS
 from redc.errors import UserError
 from redc.mapping.mappings import DECONVOLUTION_MAPPINGS
 from redc.passes.context import AUTO, MERGES, MINIMISE, ORIGINS, Options
+from redc.ranges import METHODS
 
 
 def check_options(options: Options) -> None:

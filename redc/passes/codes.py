@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from redc.calibration import Range
 from redc.errors import UserError
 from redc.ir.graph import (
     F64,
@@ -25,6 +24,7 @@ from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
 from redc.passes.stencil_codes import kept_codes, source_codes
 from redc.passes.tables import SATURATING
+from redc.ranges import Range
 
 DEFAULT_BITS = 8
 FLOAT_BITS = 16

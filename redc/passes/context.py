@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from isa.costs import Costs
 from isa.program import Target
-from redc.calibration import Method, Range
+from redc.ranges import Method, Range
 
 Merge = Literal["digital", "analog"]
 Origin = Literal["auto", "0", "pad"]

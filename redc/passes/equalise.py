@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from redc.calibration import Range
 from redc.ir.graph import F64, CrossbarOp
+from redc.ranges import Range
 
 Int64 = npt.NDArray[np.int64]
 

@@ -156,4 +156,4 @@ def tabulate(
     while beyond - shift > 1:
         middle = (shift + beyond) // 2
         shift, beyond = (middle, beyond) if error(middle) <= line else (shift, middle)
-    return Table(low, high, shift, fraction, entries(shift), error(shift))
+    return Table(low, high, shift, fraction, entries(shift).copy(), error(shift))  # a view would keep all

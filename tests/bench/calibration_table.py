@@ -29,11 +29,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import models
 import runtime
-from redc.calibration import METHODS
 from redc.compiler import compile_with
 from redc.frontend import load_model
 from redc.oracle import Network
 from redc.passes import Options
+from redc.ranges import METHODS
 
 Feeds = Mapping[str, np.ndarray]
 PER_CHANNEL_OPSET = 13

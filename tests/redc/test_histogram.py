@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import redc
-from redc.calibration import METHODS, Range
 from redc.histogram import BINS, Histogram
 from redc.passes.codes import choose_codes
+from redc.ranges import METHODS, Range
 from tests.redc.layers import deconvolution, feed
 
 floats = st.floats(-(2.0**100), 2.0**100, width=32)

@@ -127,3 +127,12 @@ def test_nodes_of_one_name_get_names_of_their_own_in_one_step_each() -> None:
     names = [op.name for op in import_graph(model).ops]
     assert names[:3] == ["same" * 20, "same" * 20 + "_2", "same" * 20 + "_3"]
     assert len(set(names)) == 3000
+
+
+def test_a_table_keeps_no_more_than_its_entries() -> None:
+    from redc.ir.graph import Codes
+    from redc.passes.tables import tabulate
+
+    table = tabulate(np.sin, Codes(16, True, 1e-4), Codes(16, True, 1e-4))
+    assert len(table.entries) < 1 << 12
+    assert table.entries.base is None

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import isa
 import redc
 import runtime
-from redc.calibration import Range, _typical_extremes
+from redc.ranges import Range, _typical_extremes
 from redc.channels import Channels
 from redc.compiler import compile_with
 from redc.ir.graph import CrossbarOp
