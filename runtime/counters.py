@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from isa.instructions import EVENTS
@@ -74,7 +74,7 @@ class Losses:
         return dataclasses.asdict(self)
 
 
-def total(layers: list[tuple[str, Counters]]) -> Counters:
+def total(layers: Sequence[tuple[str, Counters]]) -> Counters:
     """The sum over layers: layers run one after the other."""
     result = Counters()
     for _, counters in layers:

@@ -23,6 +23,7 @@ class Execution:
     """What one execution counted, per layer in order, and what there is to say about it."""
 
     counters: tuple[tuple[str, Counters], ...]
+    total: Counters
     notes: tuple[str, ...] = ()
     host_seconds: Mapping[str, float] = field(default_factory=dict)  # by layer, where a host ran
     losses: tuple[Losses, ...] = ()  # by layer; empty in `exact`

@@ -12,17 +12,20 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from isa.program import Loop, Node, Program
+from isa.program import BufferRef, Instruction, Loop, Node, Program
 from runtime.analog import Sample
 from runtime.converted_fast import Converters
 from runtime.count import count
-from runtime.counters import Losses
+from runtime.counters import Losses, total
 from runtime.engine import Execution, Fidelity
+from runtime.fused_forms import paid
 from runtime.gather import Iterations, Sources
 from runtime.machine import Memory
+from runtime.moved import Moved
 from runtime.observe import observed_buffers
 from runtime.pieces import pieces
 from runtime.rounds import ConverterMaker, Rounds, seats_of
@@ -41,6 +44,7 @@ from runtime.symbols import (
     nest_formulas,
     shape_of,
 )
+from runtime.tape import Call, Tape
 from runtime.writers import Add, Batch, View, Write
 
 CLASS_LIMIT = 1 << 12
@@ -64,7 +68,7 @@ class FastEngine:
         self.counters = tuple(count(program, self.step.sizes))
         converters = Converters(sample)
         notes: list[str] = []
-        self.plans: list[list[tuple[int, Plan]]] = []
+        self.plans: list[list[tuple[int, Plan | None]]] = []
         watched = frozenset(observed_buffers(program)) if observe else frozenset()
         for number, layer in enumerate(program.layers):
             make = None if fidelity == "exact" else converters.of_layer(number)
@@ -74,32 +78,60 @@ class FastEngine:
                 notes.append(f"layer {layer.name!r} runs in part on the step engine: {reason}")
         self.stepped = [[node for node, plan in plans if plan is None] for plans in self.plans]
         notes += converters.notes
-        self.execution = Execution(self.counters, tuple(notes))
+        self.execution = Execution(self.counters, total(self.counters), tuple(notes))
         self._bound: Memory | None = None
+        self._runs = 0
+        self._laid: tuple[object, list[Leg]] | None = None
 
     def execute(self, memory: Memory) -> Execution:
         """Run every layer on `memory`, in place."""
-        losses = []
-        for layer, plans in enumerate(self.plans):
-            sources = Sources(memory.codes)
-            lost = Losses()
-            for node, plan in plans:
-                if plan is not None:
-                    lost += plan.run(memory, sources)
-                    continue
-                sources = Sources(memory.codes)
-                if self._bound is not memory:
-                    self.step.bind(memory, self.stepped)
-                    self._bound = memory
-                self.step.execute_node(layer, node)
-            losses.append(lost + self.step.take_losses(layer))
+        losses = [Losses()] * len(self.plans)
+        last, sources = -1, Sources(memory.codes)
+        for layer, node, plan in self._legs(memory):
+            if plan is None or layer != last:
+                last, sources = layer, Sources(memory.codes)
+            if plan is not None:
+                losses[layer] += plan.run(memory, sources)
+                continue
+            if self._bound is not memory:
+                self.step.bind(memory, self.stepped)
+                self._bound = memory
+            self.step.execute_node(layer, node)
+            losses[layer] += self.step.take_losses(layer)
+        self._runs += 1
         converted = tuple(losses) if self.fidelity != "exact" else ()
         return replace(self.execution, host_seconds=self.step.hosts.take_seconds(), losses=converted)
+
+    def _legs(self, memory: Memory) -> list[Leg]:
+        """What a run does one after the other: plans that are nothing but calls of kernels, as soon as
+        these are there, on tapes."""
+        state = (id(memory), min(self._runs, 1), paid())
+        if self._laid is None or self._laid[0] != state:
+            self._laid = state, _legs(self.plans, memory)
+        return self._laid[1]
+
+
+def _legs(plans: Sequence[Sequence[tuple[int, Plan | None]]], memory: Memory) -> list[Leg]:
+    legs: list[Leg] = []
+    calls: list[Call] = []  # that are on no tape yet
+    for layer, nodes in enumerate(plans):
+        for node, plan in nodes:
+            more = None if plan is None else plan.calls(memory)
+            if more is not None:
+                calls += more
+                continue
+            if calls:
+                legs.append((-1, -1, Tape(calls)))
+                calls = []
+            legs.append((layer, node, plan))
+    if calls:
+        legs.append((-1, -1, Tape(calls)))
+    return legs
 
 
 def _plan_layer(
     program: Program, body: Sequence[Node], watched: frozenset[str], make: ConverterMaker | None
-) -> tuple[list[tuple[int, Plan]], str | None]:
+) -> tuple[list[tuple[int, Plan | None]], str | None]:
     """A plan per node of a layer's body (None: step executes it), and why any nest has none."""
     plain = {"clear", "reshape", "host"}
     loose = [n for n in body if not isinstance(n, Loop) and getattr(n, "mnemonic", "") not in plain]
@@ -107,12 +139,12 @@ def _plan_layer(
         # Registers and products made outside loops may be read inside: one engine for them all.
         reason = "it has instructions outside loops" if any(isinstance(n, Loop) for n in body) else None
         return [(number, None) for number in range(len(body))], reason
-    plans: list[tuple[int, Plan]] = []
+    plans: list[tuple[int, Plan | None]] = []
     why: str | None = None
     fires = list(itertools.accumulate(map(fires_of, body), initial=0))
     for number, node in enumerate(body):
         if not isinstance(node, Loop):
-            plans.append((number, None))
+            plans.append((number, _moved(program, node)))
             continue
         formulas = nest_formulas(node, fires[number])
         if isinstance(formulas, str):
@@ -121,6 +153,13 @@ def _plan_layer(
         else:
             plans.append((number, _planned(program, formulas, watched, make)))
     return plans, why
+
+
+def _moved(program: Program, node: Instruction) -> Moved | None:
+    """The plan of a `clear` or `reshape`; None for a `host`."""
+    if node.mnemonic == "host":
+        return None
+    return Moved(*(program.buffers[ref.name] for ref in node.operands if isinstance(ref, BufferRef)))
 
 
 def _planned(
@@ -159,6 +198,13 @@ class Nest:
             else:
                 self.writers.append(Write(view, group, name in watched))
 
+    def calls(self, memory: Memory) -> list[Call] | None:
+        """See `Plan`."""
+        if self.rounds:
+            return None
+        found = [writer.calls(memory) for writer in self.writers]
+        return None if None in found else [call for calls in found for call in calls or ()]
+
     def run(self, memory: Memory, sources: Sources) -> Losses:
         """What its conversions lost.
 
@@ -181,12 +227,26 @@ class Pieces:
     watched: frozenset[str]
     make: ConverterMaker | None
 
+    def calls(self, memory: Memory) -> list[Call] | None:
+        """None: kernels would need the plans that are forgotten."""
+        return None
+
     def run(self, memory: Memory, sources: Sources) -> Losses:
         plans = (Nest(self.program, piece, self.watched, self.make) for piece in self.pieces)
         return sum((plan.run(memory, sources) for plan in plans), Losses())
 
 
-Plan = Nest | Pieces | None
+class Plan(Protocol):
+    """How top-level nodes of layers are executed."""
+
+    def run(self, memory: Memory, sources: Sources) -> Losses: ...
+    def calls(self, memory: Memory) -> list[Call] | None:
+        """All that `run` does as calls of kernels; None where that is not so, or not yet."""
+
+
+Leg = tuple[int, int, Plan | Tape | None]
+"""A layer, one of its top-level nodes, and what executes it (None: the step engine); or a tape of
+any layers."""
 
 
 def _batches(program: Program, block: Block, rounds: Sequence[Rounds]) -> Iterator[tuple[Seat, Batch]]:

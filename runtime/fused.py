@@ -19,6 +19,7 @@ from runtime.gather import Rows, Sources
 from runtime.machine import Memory
 from runtime.stacked import Stacked, Stacks
 from runtime.symbols import Expression, sums_in
+from runtime.tape import Call, address_of
 from runtime.threads import CORES, spread
 
 SPREAD_VALUES = 1 << 17
@@ -40,7 +41,7 @@ class Fused:
     ) -> None:
         self.stacks: list[Stacked] = []
         self.kept: list[Array] = []  # what words point to
-        self.calls: list[Callable[..., None]] | None = None
+        self.kernels: list[Callable[..., None]] | None = None
         self.memory: Memory | None = None  # for which `words` are
         self.words: list[Array] = []
         slots = range(len(values))
@@ -58,19 +59,35 @@ class Fused:
             size = min(CHUNK_BYTES // cost, -(-self.iterations // stacks.threads))
             self.size = max(1, size // together) * together
 
-    def ready(self) -> bool:
-        """Whether all kernels are there; asked once for each run."""
-        if self.calls is None:
-            calls = [kernel(part.form, part.values * part.count) for part in self.parts]
-            found = [call for call in calls if call is not None]
-            self.calls = found if len(found) == len(calls) else None
-        return self.calls is not None
+    def ready(self, runs: bool = True) -> bool:
+        """Whether all kernels are there; asked once for each run, or not for one."""
+        if self.kernels is None:
+            asked = [kernel(part.form, part.values * part.count * runs) for part in self.parts]
+            found = [one for one in asked if one is not None]
+            self.kernels = found if len(found) == len(asked) else None
+        return self.kernels is not None
 
-    def run(self, memory: Memory, sources: Sources) -> None:
-        """Write (or add) all results."""
+    def _fill(self, memory: Memory) -> None:
         if self.memory is not memory:
             self.memory = memory
             self.words = [_filled(part, memory) for part in self.parts]
+
+    def calls(self, memory: Memory) -> list[Call] | None:
+        """All that `run` does as calls of kernels; None where there is more to it, or work for other
+        threads, or a kernel is not there."""
+        if self.stacks or not self.ready(runs=False) or self.kernels is None:
+            return None
+        if CORES > 1 and any(part.count * part.values >= 2 * SPREAD_VALUES for part in self.parts):
+            return None
+        self._fill(memory)
+        return [
+            Call(address_of(one), words.ctypes.data, 0, -(-part.count // part.together))
+            for one, words, part in zip(self.kernels, self.words, self.parts, strict=True)
+        ]
+
+    def run(self, memory: Memory, sources: Sources) -> None:
+        """Write (or add) all results."""
+        self._fill(memory)
 
         def work(chunk: tuple[int, int]) -> None:
             results = [stack(sources, *chunk) for stack in self.stacks]
@@ -86,7 +103,7 @@ class Fused:
 
     def _compute(self, number: int, results: Sequence[Array], a: int, b: int, pieces: int) -> None:
         """One part in iterations [a, b), by so many threads at most."""
-        part, words, call = self.parts[number], self.words[number], (self.calls or ())[number]
+        part, words, call = self.parts[number], self.words[number], (self.kernels or ())[number]
         if part.results:
             words = words.copy()
             for place, stack in part.results:  # rows count from the first iteration of all

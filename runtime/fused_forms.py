@@ -19,6 +19,7 @@ of a row, values of all rows (the last row may be shorter)."""
 WORDS = {
     "codes": 5,  # base, indices or 0, bytes from row to row, a row for index -1, zero
     "taps": 7,  # as of codes with `taps` indices a row; then taps, and weights [taps, values of a row]
+    "dots": 8,  # as of taps, of vectors of `depth` codes: weights [taps, depth, values of a row]; depth
     "constant": 1,  # values of a row
     "sum": 0,
     "mul": 0,
@@ -63,22 +64,35 @@ WORTH = 1 << 21
 """Values that numpy computes before a kernel for their form pays for itself."""
 
 
+BEGIN = 1 << 12
+"""Values that numpy computes in the time that it takes to begin."""
+
+
 def worth(values: int) -> bool:
     """Whether a kernel for so many values pays at once."""
     return values > WORTH
 
 
 _seen: Counter[Form] = Counter()
+_paid: set[Form] = set()
 _lock = threading.Lock()
 
 
 def kernel(form: Form, values: int) -> Callable[..., None] | None:
-    """The kernel of a form that is about to compute so many values: called with the address of its
-    words, the first row and the row after the last.  None while it would not pay, or without
-    llvmlite."""
+    """The kernel of a form that is about to compute so many values (0: is asked for it): called with
+    the address of its words, the first row and the row after the last.  None while it would not pay,
+    or without llvmlite."""
     with _lock:
-        _seen[form] += values
-        return _compiled(form) if _seen[form] > WORTH else None
+        _seen[form] += values + (BEGIN if values else 0)
+        if _seen[form] <= WORTH:
+            return None
+        _paid.add(form)
+        return _compiled(form)
+
+
+def paid() -> int:
+    """How many forms have their kernel by now."""
+    return len(_paid)
 
 
 @functools.cache

@@ -82,7 +82,7 @@ class _Fused(Function):
         own = [next(words) for _ in range(WORDS[op.kind])]
         if op.kind == "codes":
             own[0] = self._place(own, self._row(own[1], row))
-        if op.kind == "taps":
+        if op.kind in ("taps", "dots"):
             own[1] = self.b.add(own[1], self.b.mul(self.b.mul(row, own[5]), self.number(4)))
         return _Node(op, own, arguments)
 
@@ -117,6 +117,8 @@ class _Fused(Function):
                 return b.sub(codes, self._all(words[4], op.bits, lanes))
             case "taps":
                 return self._taps(node, value, lanes)
+            case "dots":
+                return self._dots(node, value, lanes)
             case "constant":
                 return self._integers(op, words[0], value, lanes)
             case "sum":
@@ -144,18 +146,40 @@ class _Fused(Function):
 
     def _taps(self, node: _Node, value: Any, lanes: int) -> Any:
         b, op, words = self.b, node.op, node.words
-        taps, weights, length = words[5], words[6], self.words[3]
-        with b.goto_entry_block():
-            place = b.alloca(_vector(_sized(op.bits), lanes))
-        b.store(self._all(self.number(0), op.bits, lanes), place)
-        constant = Op("constant", op.bits, f"int{op.bits}")
+        taps, length = words[5], self.words[3]
+        place = self._zeros(op, lanes)
         with self.loop(0, taps) as tap:
             index = b.sext(self._read(words[1], tap, I32, 1), I64)
             codes = self._integers(op, self._place(words, index), value, lanes)
             codes = b.sub(codes, self._all(words[4], op.bits, lanes))
-            weight = self._integers(constant, weights, b.add(b.mul(tap, length), value), lanes)
-            b.store(b.add(b.load(place), b.mul(codes, weight)), place)
+            self._weighted(place, node, codes, b.add(b.mul(tap, length), value), lanes)
         return b.load(place)
+
+    def _dots(self, node: _Node, value: Any, lanes: int) -> Any:
+        b, op, words = self.b, node.op, node.words
+        taps, depth, length = words[5], words[7], self.words[3]
+        place = self._zeros(op, lanes)
+        with self.loop(0, taps) as tap:
+            vector = self._place(words, b.sext(self._read(words[1], tap, I32, 1), I64))
+            with self.loop(0, depth) as line:
+                code = b.sub(self._integers(op, vector, line, 1), self._all(words[4], op.bits, 1))
+                codes = code if lanes == 1 else self.splat(code, _vector(_sized(op.bits), lanes))
+                row = b.mul(b.add(b.mul(tap, depth), line), length)
+                self._weighted(place, node, codes, b.add(row, value), lanes)
+        return b.load(place)
+
+    def _zeros(self, op: Op, lanes: int) -> Any:
+        """A place for a sum that begins at 0."""
+        with self.b.goto_entry_block():
+            place = self.b.alloca(_vector(_sized(op.bits), lanes))
+        self.b.store(self._all(self.number(0), op.bits, lanes), place)
+        return place
+
+    def _weighted(self, place: Any, node: _Node, codes: Any, weight: Any, lanes: int) -> None:
+        """Add codes times the weights from number `weight` on to a sum."""
+        b, constant = self.b, Op("constant", node.op.bits, f"int{node.op.bits}")
+        weights = self._integers(constant, node.words[6], weight, lanes)
+        b.store(b.add(b.load(place), b.mul(codes, weights)), place)
 
     def _div(self, value: Any, divisor: Any, fraction: Any, lanes: int) -> Any:
         """isa.instructions.div, step for step."""

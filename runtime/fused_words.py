@@ -1,12 +1,12 @@
 """The words of fused results: what their kernels read, see `runtime/fused_forms.py`.
 
-Crossbars whose blocks are single cells (depthwise convolutions) need no product: their sums are
-taken tap by tap.
+Crossbars whose blocks are single cells (depthwise convolutions) need no matrix product, and neither
+do those that have little to multiply: their sums are taken tap by tap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from isa.analysis import Interval
 from isa.instructions import INSTRUCTIONS
-from isa.program import Address, Array, Buffer
+from isa.program import Address, Array, Buffer, Crossbar
 from isa.verifier.values import RULES, Unsafe
 from runtime.fused_forms import Form, Op
 from runtime.gather import INDEX_LIMIT, Rows
 from runtime.products import partial_bound
-from runtime.stacked import Stacked, Stacks, cells
+from runtime.stacked import SMALL_WORK, Stacked, Stacks, block_diagonal, cells
 from runtime.symbols import Apply, Combine, Expression, Linear, Load, attributes_of, loads_in, sums_in
 
 LANES = 16
@@ -118,7 +118,7 @@ class Words:
         node = self._node(self.values)
         width, total = self.length * self.together, self.length * targets.size
         words = [*self._place(target, lie)[:3], width, total, *node.words]
-        form = Form(node.op, buffer.dtype.name, add, LANES)
+        form = Form(node.op, buffer.dtype.name, add, _lanes(node.op, width))
         results = [(place, word.stack) for place, word in enumerate(words) if isinstance(word, Result)]
         return Part(form, words, len(self.values), self.together, targets.size, self.length, results)
 
@@ -249,31 +249,59 @@ class Words:
         return nodes
 
     def _taps(self, value: Linear) -> list[Node]:
-        """A sum of codes times single cells, for each buffer that it reads."""
-        weights: dict[tuple[str, Any], dict[Address, Array]] = {}
+        """A sum of codes times cells, for each buffer that it reads."""
+        weights: dict[tuple[str, Any, bool], dict[Address, Array]] = {}
         for piece in value.pieces:
-            taps = weights.setdefault((piece.source.buffer, piece.source.part), {})
-            taps[piece.source] = taps.get(piece.source, 0) + cells(self.program, piece)[:, 0].astype(np.int64)
-        return [self._tapped(self.program.buffers[name], taps) for (name, _), taps in weights.items()]
+            crossbar, block = self.program.crossbars[piece.matrix.name], cells(self.program, piece)
+            single = _single(crossbar)
+            block = block[:, 0] if single else block_diagonal(block[None, :, None], crossbar.groups)
+            taps = weights.setdefault((piece.source.buffer, piece.source.part, single), {})
+            taps[piece.source] = taps.get(piece.source, 0) + block.astype(np.int64)
+        return [self._tapped(self.program.buffers[name], taps) for (name, *_), taps in weights.items()]
 
     def _tapped(self, buffer: Buffer, taps: dict[Address, Array]) -> Node:
-        first, matrix = next(iter(taps)), np.stack(list(taps.values()))
+        """`taps` hold one weight for each value of a vector, or a matrix."""
+        first, weights = next(iter(taps)), np.stack(list(taps.values()))
         low, high = _codes(buffer)
-        bound = partial_bound(matrix, low, high)
+        bound = partial_bound(weights.reshape(-1, weights.shape[-1]), low, high)
         bits = _bits((-bound, bound))
         rows = [self.iterations.rows(tap, buffer, 0, len(self.iterations.numbers)) for tap in taps]
-        base, _, stride, blank, zero = self._place(first, _Lie("apart", rows[0]))
+        base, _, stride, _, zero = self._place(first, _Lie("apart", rows[0]))
+        blank = self._keep(np.full(weights.shape[1], buffer.zero, buffer.dtype))
         indices = self._keep(np.stack(rows, axis=1).astype(np.int32))
-        words = [base, indices, stride, blank, zero, len(taps), self._keep(matrix.astype(f"int{bits}"))]
-        return _leaf("taps", buffer.dtype.name, (-bound, bound), words)
+        words = [base, indices, stride, blank, zero, len(taps), self._keep(weights.astype(f"int{bits}"))]
+        kind = "taps" if weights.ndim == 2 else "dots"
+        if kind == "dots":
+            words.append(weights.shape[1])
+        return _leaf(kind, buffer.dtype.name, (-bound, bound), words)
 
 
 def taken_tap_by_tap(stacks: Stacks, value: Linear) -> bool:
-    """Whether all blocks of its crossbars are single cells, and enough of them for a vector."""
-    named = {piece.matrix.name for piece in value.pieces}
-    crossbars = [stacks.program.crossbars[name] for name in named]
-    single = all(LANES <= each.groups == each.rows == each.columns for each in crossbars)
-    return bool(named) and single and len(stacks.iterations.numbers) * len(value.pieces) <= INDEX_LIMIT
+    """Whether all blocks of its crossbars are single cells, and enough of them for a vector, or the
+    whole is too little work to hand it over."""
+    crossbars = [stacks.program.crossbars[piece.matrix.name] for piece in value.pieces]
+    iterations = len(stacks.iterations.numbers)
+    if iterations * sum(each.rows * each.columns for each in crossbars) <= SMALL_WORK:
+        return bool(crossbars)
+    return all(map(_single, crossbars)) and iterations * len(crossbars) <= INDEX_LIMIT
+
+
+def _single(crossbar: Crossbar) -> bool:
+    return LANES <= crossbar.groups == crossbar.rows == crossbar.columns
+
+
+def _lanes(op: Op, values: int) -> int:
+    """How many values to compute at a time, in rows of so many: short rows of products have vectors of
+    their own."""
+    if not any(each.kind == "dots" for each in _operations(op)):
+        return LANES
+    return max(1, min(LANES, 1 << values.bit_length() - 1))
+
+
+def _operations(op: Op) -> Iterator[Op]:
+    yield op
+    for argument in op.arguments:
+        yield from _operations(argument)
 
 
 def _leaf(kind: str, entry: str, interval: Interval, words: list[Any]) -> Node:

@@ -82,6 +82,10 @@ class Sources:
         for key in [key for key in self.made if key[0] == name]:
             del self.made[key]
 
+    def forget_all(self) -> None:
+        """Any buffer may have been written."""
+        self.made.clear()
+
     def rows(self, buffer: Buffer, operand: Operand, columns: slice) -> Array:
         key = (buffer.name, operand, columns.start, columns.stop)
         with self.making:

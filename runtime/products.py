@@ -5,6 +5,7 @@ In order of preference:
 1. onnxruntime's MatMulInteger, uint8 by int8: several times faster than float32 BLAS, but on
    CPUs without a dot-product instruction its kernel saturates.  A probe with the largest
    operands decides once per process; where it fails, uint8 by uint8 is tried the same way.
+   A session takes longer to make and to ask than a `small` product takes: that goes to BLAS.
 2. float32 BLAS, where every partial sum stays below 2^24.
 3. float64 BLAS, below 2^53.
 4. int64, which numpy multiplies without BLAS: slow, and only for sums that need it.
@@ -55,10 +56,13 @@ class Product(Protocol):
     def __call__(self, left: Array) -> Array: ...
 
 
-def make_product(weights: Array, low: int, high: int, zero: int, *, threads: int = CORES) -> Product:
+def make_product(
+    weights: Array, low: int, high: int, zero: int, *, threads: int = CORES, small: bool = False
+) -> Product:
     """The product of codes in [low, high], less `zero`, with an integer matrix.
 
     threads  that one multiplication may use
+    small    what is multiplied takes no longer than a call of a session
     weights  (K, N), or (G, K, N) for G products side by side; the left operand is then
              (G, rows, K)
     """
@@ -66,7 +70,7 @@ def make_product(weights: Array, low: int, high: int, zero: int, *, threads: int
     bound = _bound(positive, negative, low - zero, high - zero)
     fits_byte = high - low <= 255 and weights.dtype == np.int8
     raw = 255 * int((positive + negative).max(initial=0))
-    if weights.ndim == 2 and weights.size and fits_byte and max(raw, bound) < 2**31:
+    if not small and weights.ndim == 2 and weights.size and fits_byte and max(raw, bound) < 2**31:
         shift = 0 if low >= 0 else 128
         for form in (_signed, _unsigned):
             if _exact_here(form):

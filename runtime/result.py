@@ -13,7 +13,7 @@ from isa.device import Device
 from isa.program import Array, Program
 from isa.targets import device_of
 from runtime.analog import Sample
-from runtime.counters import Counters, Losses, total
+from runtime.counters import Counters, Losses
 from runtime.coverage import at_limits, clipped_inputs, input_notes
 from runtime.doors import check_inputs, enter, leave, outer_name
 from runtime.engine import Engine, Fidelity, Trace
@@ -102,7 +102,7 @@ class Loaded:
             outputs=outputs,
             buffers={name: codes.copy() for name, codes in memory.codes.items()} if buffers else {},
             counters=execution.counters,
-            total=total(list(execution.counters)),
+            total=execution.total,
             accumulators={name: a.copy() for name, a in memory.accumulators.items()},
             notes=(*input_notes(self.program, arrays, shares), *execution.notes),
             host_seconds=execution.host_seconds,

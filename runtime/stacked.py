@@ -24,6 +24,8 @@ SPREAD_ROWS = 64
 """Rows of a product that are worth a pass over its weights."""
 SPREAD_WORK = 1 << 22
 """Multiplications that are worth the work of another thread."""
+SMALL_WORK = 1 << 16
+"""Multiplications that take no longer than handing them to another library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,11 @@ class Stacked:
         self.threads = CORES if spread else 1
         for start in range(0, groups, step):
             stop = min(groups, start + step)
-            dense = _dense(weights[:, start * rows : stop * rows], stop - start)
+            dense = block_diagonal(weights[:, start * rows : stop * rows], stop - start)
             within = 1 if self.threads > 1 or count * dense.size < SPREAD_WORK else CORES
             kind = buffer.type
-            product = make_product(dense, kind.low, kind.high, buffer.zero, threads=within)
+            small = count * dense.size <= SMALL_WORK
+            product = make_product(dense, kind.low, kind.high, buffer.zero, threads=within, small=small)
             part = slice(first + start * rows, first + stop * rows)
             gather = Gather(iterations, buffer, taps, product.operand, part)
             self.runs.append(_Run(gather, product, slice(start * columns, stop * columns)))
@@ -99,7 +102,7 @@ class Stacked:
         return found.reshape(stop - start, -1)
 
 
-def _dense(weights: Array, blocks: int) -> Array:
+def block_diagonal(weights: Array, blocks: int) -> Array:
     """(taps, blocks * rows, expressions, columns) -> (taps * blocks * rows, expressions * blocks *
     columns) with each block on the diagonal of its expression."""
     taps, rows, expressions, columns = weights.shape

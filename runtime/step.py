@@ -36,7 +36,7 @@ from isa.analysis import instruction_sizes
 from isa.program import Array, Program
 from runtime.analog import Sample
 from runtime.clock import Clock
-from runtime.counters import Counters, Losses
+from runtime.counters import Counters, Losses, total
 from runtime.engine import Execution, Fidelity, Trace
 from runtime.groups import Groups
 from runtime.hosts import Hosts
@@ -89,6 +89,7 @@ class StepEngine:
             losses.append(self.take_losses(number))
         return Execution(
             tuple(counters),
+            total(counters),
             host_seconds=self.hosts.take_seconds(),
             losses=tuple(losses) if self.converts else (),
         )

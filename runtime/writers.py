@@ -24,6 +24,7 @@ from runtime.rounds import Rounds
 from runtime.stacked import Stacks
 from runtime.strided import Grid
 from runtime.symbols import Store
+from runtime.tape import Call
 from runtime.threads import spread
 
 CHUNK_BYTES = 4 << 20
@@ -104,6 +105,13 @@ class _Writer:
     def fused(self) -> list[Fused] | None:
         """Each batch in one pass; None where one of them has none."""
         raise NotImplementedError
+
+    def calls(self, memory: Memory) -> list[Call] | None:
+        """All that `run` does as calls of kernels; None where that is not so, or not yet."""
+        if not self.runs or not self.fused:
+            return None
+        found = [one.calls(memory) for one in self.fused]
+        return None if None in found else [call for calls in found for call in calls or ()]
 
     def _ran(self, memory: Memory, sources: Sources) -> bool:
         """Whether the results were written in one pass.
