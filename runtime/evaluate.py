@@ -52,7 +52,7 @@ def evaluator(
     if isinstance(first, Apply):
         arguments = [v.argument for v in values if isinstance(v, Apply)]
         inner = evaluator(stacks, arguments, length, rounds)
-        return _apply(program, first, inner, len(values))
+        return _apply(program, first, inner, len(values), len(iterations.numbers))
     if isinstance(first, Combine):
         combined = [v for v in values if isinstance(v, Combine)]
         return _Combine(stacks, combined, length, rounds)
@@ -82,14 +82,15 @@ class _Load:
         return np.tile(values, self.times) if self.times > 1 else values
 
 
-def _apply(program: Program, value: Apply, inner: Evaluator, times: int) -> Evaluator:
+def _apply(program: Program, value: Apply, inner: Evaluator, times: int, iterations: int) -> Evaluator:
     constant = program.constant(value.constant)
     spec = INSTRUCTIONS[value.mnemonic]
     attributes = attributes_of(value)
     if value.mnemonic != "lookup":
         return _Apply(value.mnemonic, inner, _tiled(constant, times), attributes)
     bounds = _bounds(program, value.argument)
-    if bounds is not None and bounds[1] - bounds[0] < TABLE_LIMIT:
+    # A table of more entries than there are values to look up would take longer, and memory.
+    if bounds is not None and bounds[1] - bounds[0] < min(TABLE_LIMIT, iterations * inner.width):
         domain = np.arange(bounds[0], bounds[1] + 1)
         return _Table(inner, spec.meaning(domain, constant.reshape(-1), **attributes), bounds[0])
     return _Apply("lookup", inner, constant.reshape(-1), attributes)

@@ -174,9 +174,14 @@ def _session(weights: Array, zero: int, threads: int) -> Any:
     options.log_severity_level = 3
     # A pool that spins between runs would take the core that numpy works on.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        matmul_integer(np.ascontiguousarray(weights), zero), options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        session = onnxruntime.InferenceSession(
+            matmul_integer(np.ascontiguousarray(weights), zero), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
+        if "bad_alloc" in str(error):
+            raise MemoryError from error
+        raise
     if threads > 1:
         _pools.add(session)
     return session

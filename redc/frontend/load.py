@@ -86,7 +86,7 @@ def _inlined(model: onnx.ModelProto, title: str) -> onnx.ModelProto:
     if ONNX cannot: then the host runs them.  Raises UserError where that would be too many nodes."""
     if not model.functions:
         return model
-    count = _expanded(model)
+    count = _expanded(model, title)
     if count > MOST_NODES:
         raise UserError(
             f"its functions make {count} nodes of it, more than {MOST_NODES}",
@@ -104,8 +104,13 @@ MOST_NODES = 1 << 20
 """Functions that make more nodes than this of a model are an error: onnxruntime inlines them too."""
 
 
-def _expanded(model: onnx.ModelProto) -> int:
-    """About how many nodes the model has once its functions are inlined (subgraphs apart)."""
+DEEPEST = 256
+"""Functions that call one another deeper than this are an error: so deep recurses who inlines them."""
+
+
+def _expanded(model: onnx.ModelProto, title: str) -> int:
+    """About how many nodes the model has once its functions are inlined (subgraphs apart).  Raises
+    UserError where they lie too deep."""
     bodies = {(f.domain, f.name): f.node for f in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
@@ -116,6 +121,8 @@ def _expanded(model: onnx.ModelProto) -> int:
             if name in inside or name not in bodies:  # one that calls itself is refused elsewhere
                 total += 1
                 continue
+            if len(inside) == DEEPEST:
+                raise UserError(f"its functions call one another more than {DEEPEST} deep", place=title)
             if name not in sizes:
                 sizes[name] = size(bodies[name], inside | {name})
             total += sizes[name]

@@ -209,23 +209,38 @@ def test_a_name_of_megabytes_is_refused() -> None:
     assert len(str(raised.value)) < 1000
 
 
+MINE = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
+
+
+def calling(name: str, *calls: str) -> onnx.FunctionProto:
+    """A function that calls others (named f...) and operators, one after the other."""
+    names = ["a", *(f"t{i}" for i in range(len(calls) - 1)), "b"]
+    nodes = [
+        helper.make_node(op, [i], [o], domain="my" if op[0] == "f" else "")
+        for op, i, o in zip(calls, names, names[1:], strict=False)
+    ]
+    return helper.make_function("my", name, ["a"], ["b"], nodes, MINE)
+
+
+def with_functions(last: str, functions: list[onnx.FunctionProto]) -> onnx.ModelProto:
+    found = model(helper.make_node(last, ["x"], ["y"], domain="my"))
+    found.opset_import.append(MINE[1])
+    found.functions.extend(functions)
+    return found
+
+
 def test_functions_that_double_at_every_step_are_refused() -> None:
-    mine = [helper.make_opsetid("", 17), helper.make_opsetid("my", 1)]
-
-    def function(name: str, *calls: str) -> onnx.FunctionProto:
-        names = ["a", *(f"t{i}" for i in range(len(calls) - 1)), "b"]
-        nodes = [
-            helper.make_node(op, [i], [o], domain="my" if op[0] == "f" else "")
-            for op, i, o in zip(calls, names, names[1:], strict=False)
-        ]
-        return helper.make_function("my", name, ["a"], ["b"], nodes, mine)
-
-    doubling = model(helper.make_node("f39", ["x"], ["y"], domain="my"))
-    doubling.opset_import.append(mine[1])
-    doubling.functions.append(function("f0", "Relu"))
-    doubling.functions.extend(function(f"f{i}", f"f{i - 1}", f"f{i - 1}") for i in range(1, 40))
+    functions = [calling(f"f{i}", f"f{i - 1}", f"f{i - 1}") for i in range(1, 40)]
+    doubling = with_functions("f39", [calling("f0", "Relu"), *functions])
     with within(2), pytest.raises(UserError, match=f"make {2**39} nodes"):
         redc.compile(doubling)
+
+
+def test_functions_that_lie_thousands_deep_are_refused() -> None:
+    functions = [calling(f"f{i}", f"f{i - 1}") for i in range(1, 2000)]
+    deep = with_functions("f1999", [calling("f0", "Relu"), *functions])
+    with within(2), pytest.raises(UserError, match="more than 256 deep"):
+        redc.compile(deep)
 
 
 def test_thousands_of_errors_are_told_in_bounded_time_and_space() -> None:
