@@ -13,12 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 import isa
 import redc
 import runtime
-from redc.ranges import Range, _typical_extremes
 from redc.channels import Channels
 from redc.compiler import compile_with
 from redc.ir.graph import CrossbarOp
 from redc.passes import Options, equalise
 from redc.passes.equalise import DIGITS, whole_steps
+from redc.ranges import Range, _typical_extremes
 
 SIZES = (8, 1, 0.02, 3)
 """How far the channels of the uneven network's middle tensor reach, about."""
