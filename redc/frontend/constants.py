@@ -116,6 +116,9 @@ class Constants:
             value: Array = np.array(shape, dtype=np.int64)[_span(node, len(shape))]
         elif node.operator == "Constant":
             value = _constant(node)
+        elif node.op == "DequantizeLinear" and self[node.inputs[0]].dtype.name.startswith("float8"):
+            self.defer(node)
+            return True
         elif node.op == "DequantizeLinear":
             kept = encoded(*self._quantiser(node))
             value = (kept.codes.astype(np.float32) * kept.scale.astype(np.float32)).astype(np.float32)

@@ -101,12 +101,16 @@ def _real(build: Builder, node: Node, index: int) -> str:
 
 def import_qgemm(build: Builder, node: Node) -> None:
     """a, b, each with scale and zero point; a bias on the scale a * b; scale and zero point of y, or
-    none where y is float."""
+    none where y is float.  The sums, bias included, times alpha."""
     x = quantised_input(build, node, 0, 1, 2)
     transposed = bool(node.attributes.get("transB", 0))
     weight = quantised_weight(build, node, 3, 4, 5, axis=0 if transposed else -1)
-    if node.attributes.get("transA", 0) or node.attributes.get("alpha", 1.0) != 1.0:
-        raise Rejected("transA and alpha are not supported")
+    alpha = node.attributes.get("alpha", 1.0)
+    if node.attributes.get("transA", 0):
+        raise Rejected("transA is not supported")
+    if not alpha > 0:
+        raise Rejected(f"its alpha is {alpha:g}; a scale is positive")
+    weight = replace(weight, scale=alpha * weight.scale)
     given = codes_at(build, node, 7, 8, kind_of(codes_of(x))) if node.input(7) else None
     bias = None
     if node.input(6):
@@ -127,7 +131,9 @@ def import_qgemm(build: Builder, node: Node) -> None:
         given,
         "f32" if given is None else type_of(given),
     )
-    add_gemm(build, replace(node, op="Gemm", domain=""), operands, transposed=transposed)
+    attributes = {name: value for name, value in node.attributes.items() if name != "alpha"}
+    gemm = replace(node, op="Gemm", domain="", attributes=attributes)
+    add_gemm(build, gemm, operands, transposed=transposed)
 
 
 QLINEAR: Mapping[str, Import] = {

@@ -157,7 +157,9 @@ def given_weight(network: Network, node: onnx.NodeProto) -> GivenWeight | None:
     name = str(node.input[weight_input(node)])
     if says_codes(node):
         axis = 0 if kind(node) == "Conv" or _attribute(node, "transB") else -1
-        return _decoded(network, name, str(node.input[4]), _optional(node, 5), axis)
+        held = _decoded(network, name, str(node.input[4]), _optional(node, 5), axis)
+        alpha = next((float(a.f) for a in node.attribute if a.name == "alpha"), 1.0)  # of a QGemm
+        return GivenWeight(held.codes, alpha * held.scale)
     if node.op_type.endswith("Integer"):
         read = read_codes(network, node)
         plain = _decoded(network, name, "", _optional(node, 3), 0 if kind(node) == "Conv" else -1)
@@ -166,7 +168,8 @@ def given_weight(network: Network, node: onnx.NodeProto) -> GivenWeight | None:
     if maker is None or maker.op_type not in ("DequantizeLinear", "Identity", "Transpose"):
         return None
     if maker.op_type == "DequantizeLinear":
-        if _attribute(maker, "block_size"):
+        integers = _constant(network, maker.input[0]).dtype.name in (*TYPES, "int32")  # or float8
+        if _attribute(maker, "block_size") or not integers:
             return None
         axis = next((int(a.i) for a in maker.attribute if a.name == "axis"), 1)
         return _decoded(network, str(maker.input[0]), str(maker.input[1]), _optional(maker, 2), axis)

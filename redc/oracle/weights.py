@@ -145,7 +145,7 @@ def _operator(network: Network, node: onnx.NodeProto) -> Folded:
     what = describe(node)
     if named.get("transA", 0):
         raise OracleError(f"{what}: transA=1 makes rows of the input its channels")
-    alpha = named.get("alpha", 1.0) if kind(node) == "Gemm" else 1.0
+    alpha = named.get("alpha", 1.0) if node.op_type == "Gemm" else 1.0
     given = given_weight(network, node) if alpha == 1.0 else None
     codes: Int64 | None = None
     scale: F64 | None = None

@@ -71,7 +71,8 @@ class Drawing:
             weight = self.weight(columns, self.shape[1])
             bias = self.constant(self.rng.integers(-500, 500, columns).astype(np.int32))
             inputs = [self.at, *given, *weight, bias, *to]
-            self.at = self.node("QGemm", inputs, "com.microsoft", transB=1)
+            alpha = self.draw(st.sampled_from([1.0, 1.0, 0.5, 1.7]))
+            self.at = self.node("QGemm", inputs, "com.microsoft", transB=1, alpha=alpha)
             self.shape = (2, columns)
         self.held = to
 

@@ -82,3 +82,19 @@ def test_the_oracle_takes_weights_of_several_scales_for_the_floats_that_they_are
     model = model_of(nodes, constants, inputs, {"y": TensorProto.FLOAT}, opset=21)
     report = diff(model, inputs=inputs)
     assert report.passed, report.table()
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2])
+def test_weights_of_8_bit_floats_count_as_float_ones(kind):
+    rng = np.random.default_rng(0)
+    inputs = {"x": rng.standard_normal((3, 8)).astype(np.float32)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["v"]),
+        helper.make_node("MatMul", ["x", "v"], ["y"], "product"),
+    ]
+    model = model_of(nodes, {"s": np.float32(0.05)}, inputs, {"y": TensorProto.FLOAT}, opset=21)
+    model.graph.initializer.append(helper.make_tensor("w", kind, (8, 5), rng.standard_normal(40).tolist()))
+    report = diff(model, inputs=inputs, weight_bits=16, input_bits=16)
+    assert report.passed, report.table()
+    assert [row.nodes for row in report.layers if row.kind == "crossbar"] == [("product",)]
+    assert report.outputs[0].sqnr_db > 70
