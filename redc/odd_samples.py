@@ -1,8 +1,8 @@
 """Samples that go beyond what is typical: whether codes are to span them too.
 
 Codes that span one odd sample of many are coarser for all the others; codes that do not lose what it
-has beyond their ends.  Mean decibels would give the odd one up at any number of bits, the mean error
-give up all others for it.  In between: the mean of the fourth root of noise over signal.
+has beyond their ends.  What counts is the mean over the samples of the decibels that either costs: the
+mean error would give up all others for the odd one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from redc.histogram import Histogram
 
 F64 = npt.NDArray[np.float64]
 
-ROOT = 1 / 4
-"""Of noise over signal, both powers: what is averaged over samples.  Chosen by measurement."""
 TINY = 1e-300
 """Noise or signal: less is none."""
 
@@ -40,6 +38,6 @@ def all_or_typical(
         beyond = np.maximum(low - lows, 0.0) ** 2 + np.maximum(highs - high, 0.0) ** 2
         lost = histogram.lost(low, high) * beyond / max(float(beyond.sum()), TINY)
         rounded = values * ((high - low) / (codes - 1)) ** 2 / 12
-        return float((((lost + rounded) / signal) ** ROOT).mean())
+        return float(np.log(np.maximum(lost + rounded, TINY) / signal).mean())
 
     return min(typical, whole, key=lambda ends: noise(*ends))
