@@ -190,7 +190,8 @@ def read_buffer(c: Cursor) -> Buffer:
 
     The ONNX tensor is of f16, f32 or f64, which codes stand for in float32 (a door rounds), or of a
     type of integers (i8 to i64, u8 to u64) that holds every code: its values are then the codes
-    themselves.
+    themselves. A scalar, `f32[]`, has no axis; it lies in a buffer of one value: `i16[1] ... onnx "s"
+    f32[] axis 0`.
 
     `raw` in place of the type: the buffer holds the tensor as it is, in its own type (f16, f32,
     f64, i8 to i64, u8 to u64, bool) and shape, without scale, zero and axis; only `host` may

@@ -68,7 +68,7 @@ def observe(
     """Run `model` on `samples` and return the range of every tensor in `tensors`, and of each channel
     of those in `axes`.
 
-    Axis 0 of every sample array counts samples (a scalar is the same for all); `ports` are what
+    Axis 0 of every sample array counts samples (a scalar may be one number for all); `ports` are what
     the model was compiled for.  One run takes as many samples as axis 0 of those says, or up to RUN where
     the model leaves axis 0 open; samples that do not fill a run are dropped.  With `pieces` > 1
     every spatial axis is cut into so many and the model runs on one tile at a time: a network of
@@ -81,8 +81,10 @@ def observe(
     samples = checked_samples(samples, ports)
     open_axis = _open_batches(model)
     batches = {name: port.batch for name, port in ports.items() if port.batch}
-    runs = min((len(samples[name]) // batch for name, batch in batches.items()), default=1)
-    at_once = min(runs, max(1, RUN // max(batches.values(), default=1))) if open_axis else 1
+    numbers = {name for name, port in ports.items() if not port.shape and samples[name].ndim}
+    counts = [len(samples[name]) // batch for name, batch in batches.items()]
+    runs = min(counts + [len(samples[name]) for name in numbers], default=1)
+    at_once = min(runs, max(1, RUN // max(batches.values(), default=1))) if open_axis and not numbers else 1
     vectors = all(len(ports[name].shape) > 1 for name in batches)  # else axis 0 holds the values themselves
     session = exposed_session(model, names, any_size=pieces > 1, title=title)
     loops = loops_of(model)
@@ -93,6 +95,7 @@ def observe(
         stop = min(start + at_once, runs)
         feed = {n: samples[n] for n in ports}
         feed |= {n: samples[n][start * b : stop * b] for n, b in batches.items()}
+        feed |= {n: np.asarray(samples[n][start]) for n in numbers}
         rows = {len(feed[name]) for name in batches}
         count = rows.pop() if len(rows) == 1 and vectors else 1
         seen: dict[str, Range] = {}
@@ -141,9 +144,10 @@ def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port]) -> 
             hint="the inputs are " + ", ".join(map(repr, ports)),
         )
     for name, port in ports.items():
-        value, shape = samples[name], port.shape
+        value, shape = np.asarray(samples[name]), port.shape
         exact = np.can_cast(value.dtype, port.dtype, "safe")
         fits = value.ndim == len(shape) and value.shape[1:] == shape[1:] and value.shape[:1] >= shape[:1]
+        fits = fits or (not shape and value.ndim == 1 and value.size > 0)
         if not exact or not fits:
             raise UserError(
                 f"samples of {name!r} are {value.dtype} {list(value.shape)}",
@@ -165,13 +169,14 @@ def seeded_samples(ports: Mapping[str, Port], count: int, seed: int = 0) -> dict
     rng = np.random.default_rng(seed)
 
     def drawn(port: Port) -> Array:
-        shape = (count * port.batch, *port.shape[1:]) if port.shape else ()
+        real = port.dtype.kind == "f"
+        several = (count,) if real else ()  # of a scalar; whole ones are often sizes
+        shape = (count * port.batch, *port.shape[1:]) if port.shape else several
         if port.dtype == np.float32:
             return np.asarray(rng.standard_normal(shape, dtype=np.float32))
         low, high = 0, 2
         if port.dtype.kind in "iu" and port.dtype.itemsize == 1:
             low, high = np.iinfo(port.dtype).min, np.iinfo(port.dtype).max + 1
-        real = port.dtype.kind == "f"
         values = rng.standard_normal(shape) if real else rng.integers(low, high, shape)
         return np.asarray(values).astype(port.dtype)
 

@@ -18,6 +18,7 @@ from redc.layer_values import judged, steps_of, values_of
 from redc.oracle import LayerText, Network, Oracle, OracleError, describe
 from redc.work import multiplications, part_operations
 from runtime.coverage import clipped
+from runtime.doors import channels_last
 
 Array = npt.NDArray[Any]
 
@@ -166,7 +167,7 @@ class Comparison:
             reference = self.reference.get(name)
             if held.scale is None or reference is None or reference.size != math.prod(held.shape):
                 continue
-            values = np.moveaxis(reference.reshape(held.onnx_shape), held.axis, -1)
+            values = channels_last(held, reference.reshape(held.onnx_shape))
             share = clipped(held, values, steps_of(self.program, held))
             found += [] if share is None else [share]
         return max(found, default=None)

@@ -221,7 +221,8 @@ def _inputs_for(
         if samples is not None and {n: v.shape for n, v in samples.items()} == shapes:
             return samples, _samples_note(model, input_seed)
     ports = {buffer.tensor or buffer.name: Port.of_buffer(buffer) for buffer in program.inputs}
-    drawn = seeded_samples(ports, 1, input_seed)
+    samples = seeded_samples(ports, 1, input_seed)
+    drawn = {name: samples[name].reshape(port.shape) for name, port in ports.items()}
     whole = any(port.dtype.kind != "f" for port in ports.values())
     what = "standard normal" + (", integers 0 and 1, any of 8 bits" if whole else "")
     return drawn, f"inputs: {what}, default_rng({input_seed})"

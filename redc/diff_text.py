@@ -49,7 +49,7 @@ def text(report: Report, room: Room) -> str:
     outputs = [
         {
             "name": o.name,
-            "shape": "x".join(map(str, o.shape)),
+            "shape": "x".join(map(str, o.shape)) or "scalar",
             "sqnr": decibels(o.sqnr_db),
             "error": f"{o.max_abs_err:.3g}",
             "cosine": "-" if o.cosine is None else f"{o.cosine:.6f}",

@@ -40,12 +40,16 @@ def onnx_shape(buffer: Buffer) -> tuple[int, ...]:
 
 def channels_last(buffer: Buffer, array: Array) -> Array:
     """A view of an array of the ONNX shape in the order of the buffer's axes."""
-    return array.transpose(_moved(array.ndim, buffer.axis, -1)) if buffer.tensor is not None else array
+    if buffer.tensor is None:
+        return array
+    return array.transpose(_moved(array.ndim, buffer.axis, -1)) if buffer.onnx_shape else array.reshape(1)
 
 
 def onnx_order(buffer: Buffer, codes: Array) -> Array:
     """A view of the buffer's codes in the order of its ONNX tensor's axes."""
-    return codes.transpose(_moved(codes.ndim, -1, buffer.axis)) if buffer.tensor is not None else codes
+    if buffer.tensor is None:
+        return codes
+    return codes.transpose(_moved(codes.ndim, -1, buffer.axis)) if buffer.onnx_shape else codes.reshape(())
 
 
 @functools.cache

@@ -108,10 +108,11 @@ def _buffer_problems(b: Buffer, name: str) -> Iterator[str]:
         yield f"tensors of codes are of {', '.join(CODED_TYPES)}, not {b.onnx_type}"
     elif (held := CODED_TYPES[b.onnx_type]) is not None and not fits(b.type.low, b.type.high, held):
         yield f"{b.onnx_type} does not hold every code of {b.type}"
-    if not b.onnx_shape or not 0 <= b.axis < len(b.onnx_shape):
+    shape = b.onnx_shape or (1,)  # a scalar lies there as a vector of one value
+    if not 0 <= b.axis < len(shape):
         yield f"axis {b.axis} is no axis of a tensor of {len(b.onnx_shape)} dimensions"
         return
-    moved = (*b.onnx_shape[: b.axis], *b.onnx_shape[b.axis + 1 :], b.onnx_shape[b.axis])
+    moved = (*shape[: b.axis], *shape[b.axis + 1 :], shape[b.axis])
     if moved != b.shape:
         yield f"the tensor with axis {b.axis} at the end is {list(moved)}, the buffer {list(b.shape)}"
 

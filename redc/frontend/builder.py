@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from redc.frontend.rejected import Rejected
 from redc.frontend.sizes import check_size
 from redc.ir.graph import Codes, Graph, MachineOp, Op, ReshapeOp, StencilOp, Tensor
 
+ScalarsAre = Literal["scalars", "vectors"]
+
 
 def channel_axis(rank: int) -> int:
-    """The axis that ONNX calls channels: 1, or the only one."""
-    return min(1, rank - 1)
+    """The axis that ONNX calls channels: 1, or the only one; 0 of a scalar."""
+    return max(0, min(1, rank - 1))
 
 
 class Builder:
@@ -49,6 +51,8 @@ class Builder:
         self.other_floats: set[str] = set()
         """Tensors that are float16 or the like in the model; real numbers here, that no host can read."""
         self.differences = source.differences
+        self._scalars_are: ScalarsAre | None = None
+        self._makes: frozenset[str] = frozenset()  # scalars, by the node that is imported now
         self._op_names: set[str] = set()
         self._numbers: dict[str, int] = {}  # of names that were taken, the last one tried
         onnx_names = {name for node in source.nodes for name in (*node.inputs, *node.outputs)}
@@ -56,7 +60,7 @@ class Builder:
         self._read |= {value.name for value in source.outputs}
         self._tensor_names = {*onnx_names, *inputs, *source.initializers}
         self.host_only: dict[str, Tensor] = {}
-        """Inputs that only a host can read: not f32, scalar or empty."""
+        """Inputs that only a host can read: not f32, or empty."""
         self.outside: dict[str, Tensor] = {}
         """Tensors of integers, inputs or made by a host, that an operator may take as codes."""
         self.cast = cast_ports(source)
@@ -64,7 +68,7 @@ class Builder:
         for name, shape in inputs.items():
             dtype = (dtypes or {}).get(name, "f32")
             real = dtype == "f32" or (dtype in REAL_TYPES and name in self.cast)
-            if real and shape and 0 not in shape:
+            if real and 0 not in shape:
                 self._define(Tensor(name, shape, channel_axis(len(shape)), dtype=dtype))
             else:
                 self.host_only[name] = Tensor(name, shape, 0, dtype=dtype)
@@ -78,7 +82,7 @@ class Builder:
     # ------------------------------------------------------------ reading
 
     def data(self, node: Node, index: int = 0) -> Tensor:
-        """The tensor at input `index`: computed, or a graph input."""
+        """The tensor at input `index`: computed, or a graph input.  Scalars are as `scalars` says."""
         name = node.input(index)
         if not name:
             raise Rejected(f"its input {index} is left out")
@@ -88,7 +92,11 @@ class Builder:
                 tensor=name,
                 hint="fold constants first, e.g. with onnxsim",
             )
-        return self._tensors[name]
+        tensor = self._tensors[name]
+        if not tensor.shape and self._scalars_are is None:
+            raise Rejected(self.why_unreadable(name), tensor=name)
+        whole = tensor.shape or self._scalars_are == "scalars"
+        return tensor if whole else self.view(tensor, (1,), 0)
 
     def is_constant(self, node: Node, index: int) -> bool:
         return node.input(index) in self.constants
@@ -179,8 +187,13 @@ class Builder:
 
         What only moves values keeps the codes and the type of its inputs.  Gives the output.
         """
-        if not shape:
-            raise Rejected("its output is a scalar; a tensor needs an axis of channels", tensor=op.output)
+        shape = () if op.output in self._makes else shape
+        if not shape and not isinstance(op, ReshapeOp):  # whatever computes makes vectors
+            made = replace(op, output=self.fresh(f"{op.output}.rank1"))
+            inner = self.add(made, (1,), 0, given, dtype, like or op.output)
+            name = self._fresh(f"Relayout_{op.output}", self._op_names)
+            self._views[op.output, (1,), 0] = inner
+            return self.add(ReshapeOp(name, "Relayout", inner.name, op.output), (), 0)
         if any(size < 1 for size in shape):
             raise Rejected(f"its output has the shape {shape}: no elements", tensor=op.output)
         check_size(shape, op.output)
@@ -204,6 +217,21 @@ class Builder:
         """The values of `x` in another shape: the output of `node`."""
         op = ReshapeOp(self.op_name(node), node.op, x.name, node.outputs[0], (node.label,))
         self.add(op, shape, channel_axis(len(shape)))
+
+    @contextmanager
+    def scalars(self, node: Node, how: ScalarsAre | None) -> Iterator[None]:
+        """While `node` is imported its scalars are read like this, or not at all; what broadcasts makes
+        a scalar of scalars alone."""
+        ranks = [
+            self.constants[name].ndim if name in self.constants else len(self._shapes[name])
+            for name in node.reads
+        ]
+        self._scalars_are = how
+        self._makes = frozenset(node.outputs if how == "vectors" and not any(ranks) else ())
+        try:
+            yield
+        finally:
+            self._scalars_are, self._makes = None, frozenset()
 
     @contextmanager
     def undone_if_rejected(self) -> Iterator[None]:
@@ -232,6 +260,7 @@ class Builder:
                 ReshapeOp(self._fresh(f"Relayout_{name}", self._op_names), "Relayout", tensor.name, name),
                 shape,
                 axis,
+                like=tensor.like or tensor.name,
             )
             self._views[key] = self._tensors[name]
         return self._views[key]

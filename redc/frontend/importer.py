@@ -20,7 +20,7 @@ from redc.frontend.arithmetic import (
     import_sign,
 )
 from redc.frontend.branches import with_branches
-from redc.frontend.builder import Builder
+from redc.frontend.builder import Builder, ScalarsAre
 from redc.frontend.constants import folds
 from redc.frontend.crossbars import import_conv, import_conv_transpose, import_gemm, import_matmul
 from redc.frontend.elementwise import import_activation, import_batch_normalization
@@ -139,6 +139,14 @@ IMPORTERS: Mapping[str, Callable[[Builder, Node], None]] = {
 }
 """Every operator the accelerator runs.  Constant and what only feeds shapes is folded away."""
 
+SCALARS: Mapping[str, ScalarsAre] = {
+    **dict.fromkeys(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"], "scalars"),
+    **dict.fromkeys(["Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "Pow", "PRelu"], "vectors"),
+    **dict.fromkeys(["Relu", "LeakyRelu", "Tanh", "Sigmoid", "Clip", "Neg", "Abs", "Reciprocal"], "vectors"),
+    **dict.fromkeys(FUNCTIONS, "vectors"),
+}
+"""How scalars are read by those that may: as they are, or as vectors of one value, which broadcast."""
+
 SAYS_CODES = frozenset(
     [
         *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
@@ -255,7 +263,7 @@ def _import_node(build: Builder, node: Node, used: set[str]) -> bool:
         raise Rejected(
             "it computes with integers", tensor=min(whole), hint="put a DequantizeLinear before it"
         )
-    with build.undone_if_rejected():
+    with build.undone_if_rejected(), build.scalars(node, SCALARS.get(node.operator)):
         IMPORTERS[node.operator](build, node)
         extra = [name for name in node.outputs if name in used and name not in build]
         if extra:

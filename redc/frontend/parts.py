@@ -218,6 +218,8 @@ def measured(
         shape = build.shapes[name]
         real = dtype.kind == "f"
         sample = np.asarray(source.samples.get(name, ()))
+        if not shape and sample.size:
+            sample = sample.reshape(-1)[0]
         if sample.ndim == len(shape) and all(a >= b for a, b in zip(sample.shape, shape, strict=True)):
             feeds[name] = np.asarray(sample[tuple(slice(size) for size in shape)], dtype)
         else:

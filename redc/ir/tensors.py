@@ -89,7 +89,9 @@ class Tensor:
 
     @property
     def buffer_shape(self) -> tuple[int, ...]:
-        """`shape` with `axis` moved to the end."""
+        """`shape` with `axis` moved to the end; of a scalar a vector of one value."""
+        if not self.shape:
+            return (1,)
         rest = tuple(d for i, d in enumerate(self.shape) if i != self.axis)
         return (*rest, self.shape[self.axis])
 

@@ -95,8 +95,9 @@ def _check_tensor(tensor: Tensor, *, host_only: bool) -> None:
     _need(not (tensor.raw and tensor.codes), where, "it is raw and has codes")
     if host_only:
         return
-    _need(bool(tensor.shape) and all(size >= 1 for size in tensor.shape), where, f"shape {tensor.shape}")
-    _need(0 <= tensor.axis < len(tensor.shape), where, f"axis {tensor.axis} of shape {tensor.shape}")
+    _need(all(size >= 1 for size in tensor.shape), where, f"shape {tensor.shape}")
+    rank = len(tensor.buffer_shape)
+    _need(0 <= tensor.axis < rank, where, f"axis {tensor.axis} of shape {tensor.shape}")
     if tensor.value is not None:
         fits = tensor.value.shape == tensor.shape and bool(np.isfinite(tensor.value).all())
         _need(fits, where, "its value has another shape, or is not finite")

@@ -362,9 +362,9 @@ def test_a_network_may_have_no_nodes_at_all(output: str) -> None:
 
 def test_reasons_say_which_tensor_what_it_is_and_who_makes_it() -> None:
     model = parse(
-        "(float[1, 3, 6, 6] x, float s) => (float[1, 4, 4, 4] y, float[1, 3, 6, 6] z, float[k] q)",
+        "(float[1, 3, 6, 6] x, float s) => (float[1, 4, 4, 4] y, float z, float[k] q)",
         """a = Conv(x, w) [top] i = ArgMax<axis = 1>(a) j = Mul(i, i) f = Cast<to = 1>(j) y = Add(a, f)
-           z = Mul(x, s) p = NonZero(x) c = Cast<to = 1>(p) d = Relu(c)
+           z = Transpose(s) p = NonZero(x) c = Cast<to = 1>(p) d = Relu(c)
            q = ReduceMean<axes = [0], keepdims = 0>(d)""",
         W3,
     )  # fmt: skip
