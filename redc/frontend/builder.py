@@ -214,7 +214,10 @@ class Builder:
         return self._tensors[op.output]
 
     def reshape(self, node: Node, x: Tensor, shape: tuple[int, ...]) -> None:
-        """The values of `x` in another shape: the output of `node`."""
+        """The values of `x` in another shape: the output of `node`.  One that the model does not have
+        takes its values as it does."""
+        if x.like is None and x.name not in self._makers and x.name not in self._inputs:
+            self._tensors[x.name] = replace(x, like=node.outputs[0])
         op = ReshapeOp(self.op_name(node), node.op, x.name, node.outputs[0], (node.label,))
         self.add(op, shape, channel_axis(len(shape)))
 

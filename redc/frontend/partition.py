@@ -113,6 +113,7 @@ class _Groups:
         found = dict.fromkeys(inside, reason)
         found |= dict.fromkeys(self._unheard_of(), Rejected("no buffer hands on what it makes to a host"))
         found |= dict.fromkeys(self._converters(), Rejected("it only converts what the host reads or makes"))
+        found |= dict.fromkeys(self._numbers(), Rejected("it makes a scalar that the host reads"))
         moves = Rejected("it only moves what the host reads")
         found |= dict.fromkeys(self._movers(), moves)
         delicate = Rejected("it stands beside host nodes, where codes would round more than the host does")
@@ -167,6 +168,15 @@ class _Groups:
         read = {maker for maker, reader, name in self.edges if reader in host and name in kept}
         read |= {self.makers[name] for name in self.outputs & kept if name in self.makers}
         return read & self.survey.mine
+
+    def _numbers(self) -> set[int]:
+        """Makers of scalars that a host reads: conditions and scales, which codes could change for good."""
+        shapes, mine, host = self.survey.build.shapes, self.survey.mine, self.survey.host
+        return {
+            maker
+            for maker, reader, name in self.edges
+            if maker in mine and reader in host and shapes[name] == ()
+        }
 
     def _movers(self) -> set[int]:
         """Nodes that only move values from inputs and hosts to hosts and outputs."""

@@ -130,7 +130,7 @@ class Survey:
             if shape is None:
                 continue
             real = kind.tensor_type.elem_type == onnx.TensorProto.FLOAT
-            if real and 0 not in shape:
+            if real and shape and 0 not in shape:
                 self.build.accept(Tensor(name, shape, channel_axis(len(shape))))
             else:
                 self.build.know_shape(name, shape, NAMES.get(kind.tensor_type.elem_type, ""))

@@ -96,7 +96,7 @@ def _check_tensor(tensor: Tensor, *, host_only: bool) -> None:
     if host_only:
         return
     _need(all(size >= 1 for size in tensor.shape), where, f"shape {tensor.shape}")
-    rank = len(tensor.buffer_shape)
+    rank = len(tensor.shape or (1,))
     _need(0 <= tensor.axis < rank, where, f"axis {tensor.axis} of shape {tensor.shape}")
     if tensor.value is not None:
         fits = tensor.value.shape == tensor.shape and bool(np.isfinite(tensor.value).all())

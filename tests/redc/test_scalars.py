@@ -63,14 +63,26 @@ def test_scalars_need_no_host(ports: str, body: str) -> None:
     assert isa.to_text(isa.parse(isa.to_text(program))) == isa.to_text(program)
 
 
-def test_a_scalar_that_a_host_makes_is_read_as_codes() -> None:
+def test_a_scalar_that_a_host_makes_stays_there_with_its_readers() -> None:
+    """It may be the scale of a DynamicQuantizeLinear, whose range only a run tells."""
     model = parse(
         "(float[1, 3, 6, 6] x) => (float[1, 3, 6, 6] y)",
         "a = Conv(x, w) m = ReduceLogSum<keepdims = 0>(p) p = Abs(x) b = Mul(a, m) y = Conv(b, w)",
     )
     report = redc.diff(model, inputs={"x": X})
-    assert [layer.nodes for layer in report.layers if layer.kind == "host"] == [("m",)]
-    assert report.outputs[0].sqnr_db > 25
+    assert [layer.nodes for layer in report.layers if layer.kind == "host"] == [("m", "b")]
+
+
+def test_a_scalar_that_a_host_reads_is_made_there() -> None:
+    """It may be a condition: 1.0 clipped to 0.9 takes the other branch."""
+    model = parse(
+        "(float[1, 3, 6, 6] x, float s) => (float[1, 3, 6, 6] y, bool c)",
+        "a = Conv(x, w) m = ReduceMax<keepdims = 0>(a) c = Greater(m, s) y = Relu(a)",
+    )
+    program = redc.compile(model, calibrate={"x": X, "s": S}, weight_bits=16, input_bits=16)
+    (part,) = [layer for layer in program.layers if layer.op == "host"]
+    assert part.nodes == ("m", "c")
+    assert runtime.run(program, {"x": X, "s": np.float32(1000)}).outputs["c"] == np.False_
 
 
 def test_samples_of_a_scalar_are_as_many_as_those_of_the_other_inputs() -> None:
