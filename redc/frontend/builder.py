@@ -214,10 +214,7 @@ class Builder:
         return self._tensors[op.output]
 
     def reshape(self, node: Node, x: Tensor, shape: tuple[int, ...]) -> None:
-        """The values of `x` in another shape: the output of `node`.  One that the model does not have
-        takes its values as it does."""
-        if x.like is None and x.name not in self._makers and x.name not in self._inputs:
-            self._tensors[x.name] = replace(x, like=node.outputs[0])
+        """The values of `x` in another shape: the output of `node`."""
         op = ReshapeOp(self.op_name(node), node.op, x.name, node.outputs[0], (node.label,))
         self.add(op, shape, channel_axis(len(shape)))
 
@@ -263,7 +260,6 @@ class Builder:
                 ReshapeOp(self._fresh(f"Relayout_{name}", self._op_names), "Relayout", tensor.name, name),
                 shape,
                 axis,
-                like=tensor.like or tensor.name,
             )
             self._views[key] = self._tensors[name]
         return self._views[key]

@@ -202,6 +202,13 @@ def _reject_open(source: Source, settled: Mapping[str, Sequence[Dimension] | Non
 
 def _empty(source: Source, name: str, dimensions: Sequence[Dimension] | None) -> list[UserError]:
     place = source.place(f"graph input {name!r}")
-    if dimensions and 0 in dimensions:
+    if not dimensions:
+        hint = f"bind its value: --bind {name}={name}.npy"
+        return [
+            NeedsValue(
+                "it is a scalar; without host parts an input has an axis", (name,), place=place, hint=hint
+            )
+        ]
+    if 0 in dimensions:
         return [UserError(f"its shape {'x'.join(map(str, dimensions))} has no elements", place=place)]
     return []

@@ -50,10 +50,11 @@ def test_scalars_need_no_host(ports: str, body: str) -> None:
     model = parse(ports, body)
     given = {"x": X, "s": S, "t": T, "v": X.ravel()[:7]}
     inputs = {port.name: np.asarray(given[port.name]) for port in model.graph.input}
-    options: dict[str, Any] = {"weight_bits": 16, "input_bits": 16, "host": False}
+    options: dict[str, Any] = {"weight_bits": 16, "input_bits": 16}
     program = redc.compile(model, calibrate=inputs, **options)
     fast, step = (runtime.run(program, inputs, engine=engine) for engine in ("fast", "step"))
     assert fast.counters == step.counters
+    assert not [layer for layer in program.layers if layer.op == "host"]
     report = redc.diff(model, program=program, inputs=inputs)
     assert report.passed, report.table()
     for output in report.outputs:

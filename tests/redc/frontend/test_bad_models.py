@@ -239,6 +239,7 @@ def test_an_input_without_a_shape_wants_one() -> None:
         ("optional(float[1, 2]) x", "of type optional"),
         ("float[1, 0] x", "1x0 has no elements"),
         ("float[] x", "it is a scalar|no shape at all"),
+        ("float x", "it is a scalar"),
     ],
 )
 def test_ports_the_accelerator_does_not_have(port: str, expected: str) -> None:
