@@ -178,19 +178,23 @@ def _typical_extremes(extremes: F64, deviations: float) -> F64:
     some = most > 0
     seen = extremes[:, some]
     logs = np.sort(np.log(seen, where=seen > 0, out=np.full_like(seen, np.inf)), axis=0)
-    middle, upper = (_quantile(logs, (seen > 0).sum(axis=0), q) for q in (0.5, 0.8413))
+    middle, upper = _quantiles(logs, (seen > 0).sum(axis=0), MIDDLE_AND_UPPER)
     most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most[some])
     return most
 
 
-def _quantile(ascending: F64, counts: npt.NDArray[np.int64], q: float) -> F64:
-    """The quantile `q` of the first `counts[c]` values of every column c, which ascend.
+MIDDLE_AND_UPPER = np.array([[0.5], [0.8413]])
+
+
+def _quantiles(ascending: F64, counts: npt.NDArray[np.int64], shares: F64) -> F64:
+    """The quantiles `shares` (quantiles, 1) of the first `counts[c]` values of every column c, which
+    ascend: (quantiles, columns).
 
     numpy's nanquantile does so column by column: minutes for a network of many channels.
     """
-    place = q * (counts - 1)
-    low = np.floor(place).astype(np.int64)
-    high = np.minimum(low + 1, counts - 1)
-    below, above = (np.take_along_axis(ascending, at[None], axis=0)[0] for at in (low, high))
-    found: F64 = below + (above - below) * (place - low)
+    place = shares * (counts - 1)
+    low = place.astype(np.int64)
+    high, columns = np.minimum(low + 1, counts - 1), np.arange(len(counts))
+    below = ascending[low, columns]
+    found: F64 = below + (ascending[high, columns] - below) * (place - low)
     return found
