@@ -6,7 +6,7 @@ The counts are those of `redc.histogram`, coarser, for there is one row of them 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,11 @@ class Channels:
     values: int
     exponents: Int64
     counts: Int64
+
+    def as_one(self) -> Channels:
+        """All samples as a single one."""
+        lows, highs = self.lows.min(axis=0, keepdims=True), self.highs.max(axis=0, keepdims=True)
+        return replace(self, lows=lows, highs=highs)
 
     @staticmethod
     def of(values: Array, axis: int, samples: int) -> Channels:

@@ -67,6 +67,7 @@ def compile(
     calibrate: Mapping[str, Array] | None = None,
     bind: Mapping[str, Array] | None = None,
     host: bool = True,
+    own: bool = False,
 ) -> Program:
     """Compile an ONNX model to a crossbar program.
 
@@ -84,6 +85,8 @@ def compile(
     host         whether the host may run what the accelerator does not; without, that is an error
     calibrate    samples by input name, axis 0 counting samples; without them the model's known
                  samples, else a standard normal distribution (and a warning, AssumedInputs)
+    own          whether these samples are all that the program will meet: its scales then leave no
+                 room for others
     bind         values of inputs that crossbars need to hold (weights that are graph inputs); the
                  program no longer takes them
 
@@ -94,7 +97,7 @@ def compile(
     options = Options(mapping, fold, *bits, merge, origin, minimise, calibration, vector_bits)
     options = replace(options, bias_correction=bias_correction)
     return compile_with(
-        model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind, host=host
+        model, options, target=target, shapes=shapes, calibrate=calibrate, bind=bind, host=host, own=own
     ).program
 
 
@@ -107,6 +110,7 @@ def compile_with(
     calibrate: Mapping[str, Array] | None = None,
     bind: Mapping[str, Array] | None = None,
     host: bool = True,
+    own: bool = False,
     after: Callable[[str, Graph], None] | None = None,
     verify_each: bool = False,
     observe: bool = True,
@@ -116,7 +120,7 @@ def compile_with(
     Without `observe` nothing is run, and the program's scales mean nothing; its arrays are the same.
     """
     check_options(options)
-    graph, look = _begin(model, shapes, calibrate, bind, host)
+    graph, look = _begin(model, shapes, calibrate, bind, host, own)
     if not observe:
         look = _unit_ranges(graph)
     if isinstance(target, Target):
@@ -156,6 +160,7 @@ def _begin(
     calibrate: Mapping[str, Array] | None,
     bind: Mapping[str, Array] | None,
     host: bool,
+    own: bool = False,
 ) -> tuple[Graph, Callable[[tuple[str, ...], Mapping[str, int]], Mapping[str, Range]]]:
     """The imported graph, and what observes its tensors on the calibration samples."""
     for place, given in (("shapes", shapes), ("calibrate", calibrate), ("bind", bind)):
@@ -177,10 +182,11 @@ def _begin(
             samples = known_samples(model, ports, _affordable(graph), _noisy_runs(graph))
         name = title or proto.graph.name or "model"
         infinite = {name for op in graph.ops if _may_be_infinite(op) for name in op.outputs}
-        return observe(
+        seen = observe(
             proto, tensors, samples, ports, _pieces(graph),
             axes=axes, title=name, saturating=infinite, assumed=calibrate is None,
         )  # fmt: skip
+        return {name: found.as_one() for name, found in seen.items()} if own else seen
 
     return graph, look
 

@@ -84,7 +84,7 @@ def set_up(
             options["bind"] = bound
         own = inputs is not None and "calibrate" not in options
         if own:
-            options["calibrate"] = inputs
+            options |= {"calibrate": inputs, "own": True}
         elif inputs is None and "shapes" not in options:
             inputs = _known_samples(model, network, input_seed)
             notes += [_samples_note(model, input_seed)] if inputs is not None else []

@@ -47,7 +47,7 @@ OWN_BITS = frozenset(
     for domain in ("", "com.microsoft.")
 )
 """Operators of a model that arrives quantised, and keeps its own."""
-COMPILING = frozenset(inspect.signature(compile_model).parameters) - {"model", "shapes", "bind"}
+COMPILING = frozenset(inspect.signature(compile_model).parameters) - {"model", "shapes", "bind", "own"}
 RUNNING = frozenset({"engine", "fidelity", "seed", "device"})
 IGNORED = frozenset({"rtol", "atol", "no_host"})
 """What the runner hands on for itself; and no operator goes to a host anyway."""
@@ -96,7 +96,12 @@ class RedcRep(BackendRep):
 
     def _load(self, feeds: Mapping[str, Array], bound: Mapping[str, Array]) -> runtime.Loaded:
         shapes = {name: value.shape for name, value in feeds.items()}
-        options: dict[str, Any] = {"calibrate": feeds, "host": False} | self._compiling
+        options: dict[str, Any] = {
+            "calibrate": feeds,
+            "own": "calibrate" not in self._compiling,
+            "host": False,
+        }
+        options |= self._compiling
         return runtime.load(compile_model(self._model, shapes=shapes, bind=bound, **options), **self._running)
 
     def _feeds(self, inputs: Any) -> dict[str, Array]:

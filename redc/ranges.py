@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -74,6 +74,12 @@ class Range:
         lows, highs = np.append(self.lows, other.lows), np.append(self.highs, other.highs)
         channels = self.channels and other.channels and self.channels.merge(other.channels)
         return Range(lows, highs, self.histogram.merge(other.histogram), self.method, channels)
+
+    def as_one(self) -> Range:
+        """All samples as a single one, which says nothing about others: there are none."""
+        channels = self.channels and self.channels.as_one()
+        lows, highs = self.lows.min(keepdims=True), self.highs.max(keepdims=True)
+        return replace(self, lows=lows, highs=highs, channels=channels)
 
     def divided(self, steps: npt.NDArray[np.int64]) -> Range:
         """The range of the tensor whose channel c is divided by `steps[c]`."""

@@ -25,6 +25,9 @@ Array = npt.NDArray[Any]
 FAILURES = (NotImplemented_, Fail, InvalidArgument, RuntimeException)
 """What onnxruntime raises where one of its optimisers leaves a graph that cannot run."""
 
+MANY = 10_000
+"""Nodes: onnxruntime's further optimisations take time with the square of their number."""
+
 SAME_SCALE = 1e-6
 """How far a bias's scale may lie from that of the sums, relatively, to be that: float32's rounding."""
 
@@ -53,7 +56,8 @@ def run_model(
     level = onnxruntime.GraphOptimizationLevel
     levels = [level.ORT_ENABLE_ALL, level.ORT_ENABLE_BASIC, level.ORT_DISABLE_ALL]
     names = [value.name for value in light.graph.output]
-    for options.graph_optimization_level in levels[1 if misread(graph) else 0 :]:
+    plain = len(graph.node) > MANY or misread(graph)
+    for options.graph_optimization_level in levels[1 if plain else 0 :]:
         # Its layout optimiser makes an NHWC QLinearConv of signed inputs and unsigned weights, for which
         # it has no kernel; another one gives two constants one name where some tensors are outputs too;
         # its integer kernels take one zero point for several scales, which some of them refuse.

@@ -88,3 +88,12 @@ def test_an_odd_sample_is_kept_where_few_others_pay_for_it_and_many_bits_are_at_
         seen = Range.of(values, samples)
         assert (max(seen.bounds(bits)) >= seen.highs.max()) == kept
         assert replace(seen, method="log-normal").bounds(bits)[1] < seen.highs.max() / 4
+
+
+def test_samples_that_are_all_there_is_leave_no_room_for_others():
+    values = np.random.default_rng(0).standard_normal((6, 100))
+    seen = Range.of(values, 6, axis=1)
+    assert seen.bounds(16)[0] < 1.5 * values.min()
+    own = seen.as_one()
+    assert own.bounds(16) == (values.min(), values.max())
+    np.testing.assert_array_equal(own.reaches(16), np.abs(values).max(axis=0))
