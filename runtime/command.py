@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from runtime.coverage import layer_notes
 from runtime.doors import outer_name
 from runtime.errors import InputError
 from runtime.npz import check_writable, read_npz, write_npz
+from runtime.overwriting import check_not_read, files_read
 from runtime.progress import progress
 from runtime.report import COUNTERS, HOSTS, LOSSES, Column, percent, table
 from runtime.result import Loaded, Result, check_fidelity
@@ -49,6 +51,9 @@ def run_command(options: argparse.Namespace) -> int:
 
     check_options(options)
     program = isa.load(options.program)
+    if options.output is not None:
+        data = [str(Path(options.program).parent / program.data_file)] if program.data_file else []
+        check_not_read(options.output, "--output", [*files_read(options), *data])
     isa.verify(program)
     costs = costs_of(program.target, options.target)
     device = device_of(program.target, options.target) if options.fidelity == "analog" else None

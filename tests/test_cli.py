@@ -317,3 +317,30 @@ def test_a_picture_that_cannot_be_written_is_one_error(
     os.mkdir("d.png")
     found = only_error(capsys, words[0], "net.onnx", *SHAPE, *words[1:], "--plot", "d.png")
     assert "d.png: error: cannot write this file: it is a folder" in found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "p.red", "--input", "x.npz", "--output", "x.npz"],
+        ["run", "p.red", "--input", "x.npz", "--output", "hard.npz"],
+        ["run", "p.red", "--input", "x.npz", "--output", "soft.npz"],
+        ["run", "p.red", "--input", "x.npz", "--output", "p.red"],
+        ["compile", "link.onnx", *SHAPE],
+        ["compile", "net.onnx", *SHAPE, "--calibrate", "samples.red", "-o", "./samples.red"],
+        ["compile", "net.onnx", *SHAPE, "--bind", "w=data.safetensors", "-o", "data.red"],
+        ["map", "net.onnx", *SHAPE, "--calibrate", "x.png", "--plot", "x.png"],
+    ],
+)
+def test_no_command_writes_over_a_file_that_it_reads(
+    words: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "--plot" in words:
+        pytest.importorskip("matplotlib")
+    os.link("x.npz", "hard.npz")
+    os.symlink("x.npz", "soft.npz")
+    os.symlink("net.onnx", "link.red")
+    os.link("net.onnx", "link.onnx")
+    for copy in ("samples.red", "data.safetensors", "x.png"):
+        shutil.copy("x.npz", copy)
+    assert "is the file that the command reads as" in only_error(capsys, *words)

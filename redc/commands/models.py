@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 def compile_command(options: argparse.Namespace) -> int:
     """`redc compile`."""
     from isa.files import check_writable, save
+    from runtime.overwriting import check_not_read, files_read
     from runtime.progress import progress
 
     output = default_output(options.model) if options.output is None else Path(options.output)
     if output.suffix != ".red":
         raise UserError(f"{str(output)!r} does not end in .red", place="--output", hint=f"{output}.red")
     check_writable(output)
+    for written in (output, output.with_suffix(".safetensors")):
+        check_not_read(written, "--output", files_read(options))
     with progress(f"compiling {options.model}"):
         compiled, shown = _compile(options)
     program = save(compiled.program, output, compiled.comments)
@@ -77,6 +80,16 @@ MOST_REASONS = 4
 """Nodes of a host part that are listed with what keeps them from the accelerator."""
 
 
+def check_picture(options: argparse.Namespace) -> None:
+    """Raise an error for a `--plot` that cannot be drawn, or is a file that the command reads."""
+    from redc.figure_file import check_plot
+    from runtime.overwriting import check_not_read, files_read
+
+    if options.plot:
+        check_plot(options.plot)
+        check_not_read(options.plot, "--plot", files_read(options))
+
+
 def _room(options: argparse.Namespace) -> Room:
     return Room.of_terminal(all_layers=options.all_layers)
 
@@ -89,11 +102,9 @@ def default_output(model: str) -> Path:
 def map_command(options: argparse.Namespace) -> int:
     """`redc map`."""
     from redc.array_map import grids, layer_maps, summary
-    from redc.figure_file import check_plot
     from redc.passes.context import AUTO
 
-    if options.plot:
-        check_plot(options.plot)
+    check_picture(options)
     # The choice of `auto` weighs cycles, which depend on codes; else where weights sit depends on no values.
     observe = options.mapping == AUTO or options.calibrate is not None or bool(options.print_after)
     maps = layer_maps(_compile(options, observe=observe)[0], options.layer)
@@ -173,11 +184,9 @@ def compare_command(options: argparse.Namespace) -> int:
     """`redc compare`."""
     from redc.compare import MAPPINGS, TARGETS, compare
     from redc.compare_plot import plot
-    from redc.figure_file import check_plot
     from runtime.progress import progress
 
-    if options.plot:
-        check_plot(options.plot)
+    check_picture(options)
     with progress(f"comparing {', '.join(options.model)}"):
         found = compare(
             options.model,
@@ -202,13 +211,11 @@ def compare_command(options: argparse.Namespace) -> int:
 
 def montecarlo_command(options: argparse.Namespace) -> int:
     """`redc montecarlo`."""
-    from redc.figure_file import check_plot
     from redc.montecarlo import montecarlo
     from redc.montecarlo_plot import plot
     from runtime.npz import read_npz
 
-    if options.plot:
-        check_plot(options.plot)
+    check_picture(options)
     compiling = compiling_options(options, changed_target=False)
     target = compiling.pop("target", None)
     if options.program is not None and options.target != "red-65nm":
