@@ -187,6 +187,7 @@ def compare(
     from isa.targets import load_target_file
 
     files = [load_target_file(str(target)) for target in targets]
+    _check_names(targets, files)
     base = Options(weight_bits=weight_bits, input_bits=input_bits)
     choices = [(text, options_of(text, base)) for text in mappings]
     over = _baseline(baseline, base, [file.target.name for file in files])
@@ -219,6 +220,21 @@ def _of_each(
         {name: value for name, value in given.items() if name in names or (not i and name in unknown)}
         for i, names in enumerate(inputs)
     ]
+
+
+def _check_names(targets: Sequence[str | Path], files: Sequence[TargetFile]) -> None:
+    """Raise UserError for two targets of one name: their rows could not be told apart."""
+    named: dict[str, str | Path] = {}
+    for target, file in zip(targets, files, strict=True):
+        name = file.target.name
+        if name in named:
+            own = next((str(t) for t in (target, named[name]) if str(t) != name), None)
+            raise UserError(
+                f"two targets are called {name!r}: {named[name]} and {target}",
+                place="--targets",
+                hint=f'give one another name: name = "..." in {own}' if own else "name it once",
+            )
+        named[name] = target
 
 
 def _baseline(text: str, base: Options, targets: Sequence[str]) -> Baseline:

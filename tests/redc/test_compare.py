@@ -12,7 +12,7 @@ import onnx.parser
 import pytest
 
 import redc
-from isa.targets import load_target_file
+from isa.targets import FOLDER, load_target_file
 from redc.cli import main
 from redc.compare import Comparison, compare, options_of
 from redc.compare_plot import PART_COLOURS, PLAIN
@@ -224,3 +224,13 @@ def test_weights_that_are_inputs_are_bound_for_the_model_that_has_them() -> None
     with pytest.warns(redc.AssumedInputs):
         found = compare([model, "GAN_Deconv4"], bind={"w": np.ones((2, 3, 2, 2), np.float32)}, **options)
     assert [row.problem for row in found.rows] == [None, None]
+
+
+def test_targets_of_one_name_are_one_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(Path(str(FOLDER / "isaac.toml")).read_text())
+    for targets in (f"isaac,{mine}", f"{mine},isaac"):
+        assert main(["compare", "GAN_Deconv4", "--targets", targets, "--baseline", "red@isaac"]) == 2
+        error = capsys.readouterr().err
+        assert "--targets: two targets are called 'isaac'" in error
+        assert f'hint: give one another name: name = "..." in {mine}' in error
