@@ -146,7 +146,7 @@ def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:
         problems = [f"the model has no input {name!r}" for name in unknown]
         problems += [f"input {name!r} is missing" for name in missing]
         hint = f"the inputs are {expected}"
-        if missing and all(any(str(key).endswith(name) for key in unknown) for name in missing):
+        if missing and all(any(str(key).endswith(str(name)) for key in unknown) for name in missing):
             hint += ": save them under these names, without what stands before them"
         raise UserError("; ".join(problems), place="inputs", hint=hint)
     for name, value in inputs.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -81,15 +82,20 @@ class Loaded:
         if level == "analog":
             sample = Sample(device or device_of(program.target), int(seed))
         self._engine = make_engine(program, engine, observe, trace, level, sample)
+        self._turn = threading.Lock()
 
     def run(self, inputs: Mapping[str, Any], *, buffers: bool = True) -> Result:
         """Run once.  `inputs` maps ONNX input names to float arrays in ONNX shape.
 
         With `buffers=False` the result carries no copies of the buffers, which saves time.
-        Raises InputError for inputs that do not fit.
+        Threads take turns: there is one memory.  Raises InputError for inputs that do not fit.
         """
-        memory = self._memory
         arrays = check_inputs(self.program, inputs)
+        with self._turn:
+            return self._run(arrays, buffers)
+
+    def _run(self, arrays: Mapping[str, Array], buffers: bool) -> Result:
+        memory = self._memory
         memory.reset()
         shares = clipped_inputs(self.program, arrays)
         for name, array in arrays.items():

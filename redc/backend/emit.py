@@ -82,7 +82,10 @@ class _Emitter:
     def _tensors(self) -> list[Tensor]:
         made = (name for op in self.graph.ops for name in op.outputs)
         names = dict.fromkeys([*self.graph.inputs, *self.graph.constants, *made])
-        return [self.graph.tensors[name] for name in names]
+        made_ports = (name for name in self.graph.outputs if name in names and name not in self.inputs)
+        ports = dict.fromkeys(made_ports)
+        outputs = iter(ports)  # in the model's order, where they stand
+        return [self.graph.tensors[next(outputs) if name in ports else name] for name in names]
 
     def _buffer(self, tensor: Tensor) -> Buffer:
         codes = tensor.codes

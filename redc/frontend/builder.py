@@ -310,7 +310,7 @@ class Builder:
 
     def dtype(self, name: str) -> str:
         """The element type of an input."""
-        return self.host_only[name].dtype if name in self.host_only else "f32"
+        return (self.host_only.get(name) or self._tensors[name]).dtype
 
     def tensor(self, name: str) -> Tensor:
         """A tensor that the accelerator can read."""

@@ -236,7 +236,7 @@ def _row(build: Builder, node: Node, value: Array, columns: int) -> Array:
 def _add_matrix(build: Builder, node: Node, given: Operands, order: Callable[[Array], Array]) -> None:
     a, (rows, columns) = given.x, order(given.weight).shape
     if a.shape[-1] != rows:
-        raise Rejected(f"its weight has {rows} rows, its input {a.shape[-1]} columns", tensor=node.input(1))
+        raise Broken(f"its weight has {rows} rows, its input {a.shape[-1]} columns", tensor=node.input(1))
     weight = _given(given.encoded, order, 1)
     op = CrossbarOp(
         name=build.op_name(node),

@@ -41,7 +41,8 @@ def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = result.graph
     given = {tensor.name for tensor in graph.initializer}
     taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    made = {name for node in graph.node for name in node.output}
+    ports = {v.name for v in graph.input}
+    made = {name for node in graph.node for name in node.output} | (given - ports)
     kept = PORTS & kinds
     inputs = [v for v in graph.input if _type(v) in kept and v.name not in given and _is_text(v)]
     outputs = [v for v in graph.output if _type(v) in kept and v.name in made and _is_text(v)]
@@ -49,6 +50,8 @@ def in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
     fresh = {name: _fresh(name, taken) for name in types}
     _convert(graph, kinds)
     rename(graph.node, fresh)
+    for tensor in graph.initializer:
+        tensor.name = fresh.get(tensor.name, tensor.name)
     before = [helper.make_node("Cast", [v.name], [fresh[v.name]], to=TensorProto.FLOAT) for v in inputs]
     after = [helper.make_node("Cast", [fresh[v.name]], [v.name], to=types[v.name]) for v in outputs]
     for value in (*inputs, *outputs):

@@ -11,7 +11,7 @@ import numpy as np
 from redc.frontend.builder import Builder
 from redc.frontend.nodes import Node
 from redc.frontend.operands import operand
-from redc.frontend.rejected import Rejected
+from redc.frontend.rejected import Broken, Rejected
 from redc.frontend.sizes import check_rows
 from redc.frontend.stencils import add_stencil
 from redc.frontend.views import broadcast, normal_axes
@@ -63,7 +63,7 @@ def import_concat(build: Builder, node: Node) -> None:
     along = one_axis(node.attributes.get("axis", 1), rank)
     rest = {(*s[:along], *s[along + 1 :]) for s in shapes if len(s) == rank}
     if len(rest) != 1 or any(len(s) != rank for s in shapes):
-        raise Rejected(f"shapes {', '.join(map(str, shapes))} do not join on axis {along}")
+        raise Broken(f"shapes {', '.join(map(str, shapes))} do not join on axis {along}")
     channels = next(x.axis for x in tensors if isinstance(x, Tensor))
     inputs = [
         build.along(x, channels) if isinstance(x, Tensor) else build.constant(x.name, x.value, channels)

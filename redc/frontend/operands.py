@@ -103,10 +103,11 @@ def combine(
             wide = tuple(common[i] if i == axis else size for i, size in enumerate(shape))
             inputs.append(build.constant(x.name, np.broadcast_to(x.value.reshape(shape), wide), axis))
             continue
+        own = x.like or x.name
         x = build.view(x, shape, axis)
         if shape[axis] != common[axis]:
             rows = {axis: [((0, 1.0),)] * common[axis]}
-            x = add_stencil(build, node, x, rows, build.fresh(f"{x.name}.spread"))
+            x = add_stencil(build, node, x, rows, build.fresh(f"{x.name}.spread"), like=own)
             x = build.along(x, axis)
         inputs.append(x)
     return vector(

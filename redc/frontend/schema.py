@@ -6,7 +6,7 @@ import onnx
 
 from redc.errors import did_you_mean
 from redc.frontend.nodes import Node
-from redc.frontend.rejected import Rejected
+from redc.frontend.rejected import Broken, Rejected
 
 
 def check_schema(node: Node, opset: int) -> None:
@@ -34,6 +34,9 @@ def check_schema(node: Node, opset: int) -> None:
     for index in range(schema.min_input):
         if not node.inputs[index]:
             raise Rejected(f"its input {schema.inputs[index].name!r} is left out")
+    variadic = onnx.defs.OpSchema.FormalParameterOption.Variadic
+    if schema.inputs and schema.inputs[-1].option == variadic and "" in node.inputs[len(schema.inputs) - 1 :]:
+        raise Broken("one of the inputs that it takes any number of is left out")
     if not node.outputs or not node.outputs[0]:
         raise Rejected("it has no output")
     if len(node.outputs) > schema.max_output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from redc.frontend.rejected import Rejected
+from redc.frontend.rejected import Broken, Rejected
 
 Shape = tuple[int, ...]
 
@@ -16,17 +16,17 @@ def reshaped(shape: Shape, wanted: Sequence[int], allow_zero: bool = False) -> S
     for axis, dimension in enumerate(wanted):
         if dimension == 0 and not allow_zero:
             if axis >= len(shape):
-                raise Rejected(f"0 on axis {axis} of {list(wanted)} copies an axis that {_text(shape)} lacks")
+                raise Broken(f"0 on axis {axis} of {list(wanted)} copies an axis that {_text(shape)} lacks")
             result[axis] = shape[axis]
     if result.count(-1) > 1 or any(d < -1 for d in result):
-        raise Rejected(f"{list(wanted)} is no shape: one -1 at most, and nothing below it")
+        raise Broken(f"{list(wanted)} is no shape: one -1 at most, and nothing below it")
     if -1 in result:
         rest = math.prod(d for d in result if d != -1)
         if rest == 0 or size % rest:
-            raise Rejected(f"cannot reshape {_text(shape)} into {list(wanted)}: {size} values do not divide")
+            raise Broken(f"cannot reshape {_text(shape)} into {list(wanted)}: {size} values do not divide")
         result[result.index(-1)] = size // rest
     if math.prod(result) != size:
-        raise Rejected(
+        raise Broken(
             f"cannot reshape {_text(shape)} into {list(wanted)}: {size} values, not {math.prod(result)}"
         )
     return tuple(result)
@@ -35,7 +35,7 @@ def reshaped(shape: Shape, wanted: Sequence[int], allow_zero: bool = False) -> S
 def flattened(shape: Shape, axis: int) -> Shape:
     """The output shape of Flatten: two axes, cut before `axis`."""
     if not -len(shape) <= axis <= len(shape):
-        raise Rejected(f"axis {axis} is out of range for shape {_text(shape)}")
+        raise Broken(f"axis {axis} is out of range for shape {_text(shape)}")
     axis = axis + len(shape) if axis < 0 else axis
     return math.prod(shape[:axis]), math.prod(shape[axis:])
 
@@ -47,7 +47,7 @@ def squeezed(shape: Shape, axes: Sequence[int] | None) -> Shape:
     dropped = normal_axes(axes, len(shape))
     for axis in dropped:
         if shape[axis] != 1:
-            raise Rejected(f"axis {axis} of {_text(shape)} is not 1 and cannot be squeezed")
+            raise Broken(f"axis {axis} of {_text(shape)} is not 1 and cannot be squeezed")
     return tuple(d for axis, d in enumerate(shape) if axis not in dropped)
 
 
@@ -66,7 +66,7 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
     for axis, sizes in enumerate(zip(*shapes, strict=True)):
         size = max(sizes)
         if any(s not in (1, size) for s in sizes):
-            raise Rejected(f"shapes {' and '.join(map(_text, shapes))} do not broadcast on axis {axis}")
+            raise Broken(f"shapes {' and '.join(map(_text, shapes))} do not broadcast on axis {axis}")
         common.append(size)
     return tuple(common)
 
@@ -75,7 +75,7 @@ def normal_axes(axes: Sequence[int], rank: int) -> set[int]:
     """Axes counted from the front.  Raises Rejected unless they are distinct axes of `rank`."""
     normal = {axis + rank if axis < 0 else axis for axis in axes}
     if len(normal) != len(axes) or any(not 0 <= axis < rank for axis in normal):
-        raise Rejected(f"axes {list(axes)} are not distinct axes of a tensor of rank {rank}")
+        raise Broken(f"axes {list(axes)} are not distinct axes of a tensor of rank {rank}")
     return normal
 
 

@@ -47,7 +47,7 @@ def deconvolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> 
             continue
         largest = natural - extra[a] + stride[a] - 1  # one more would belong to another input size
         if wanted and target > largest:
-            raise Rejected(
+            raise Broken(
                 f"output_shape {target} on spatial axis {a} is out of reach: {largest} is the largest"
             )
         total = max(0, natural - target)
@@ -60,7 +60,7 @@ def convolution(size: Sizes, kernel: Sizes, attributes: Mapping[str, Any]) -> Wi
     """The window of a Conv over an input of spatial `size`.  Raises Rejected."""
     stride, dilation, begin, end, auto_pad = _common(kernel, attributes)
     if auto_pad.startswith("SAME") and any(d > 1 for d in dilation):
-        raise Rejected(
+        raise Broken(
             f"onnxruntime runs no Conv with auto_pad {auto_pad!r} and dilations {list(dilation)}",
             hint="state the pads explicitly",
         )
@@ -118,9 +118,8 @@ def pooling(size: Sizes, attributes: Mapping[str, Any]) -> Window:
 
 def _window(kernel: Sizes, stride: Sizes, dilation: Sizes, pads: list[int], output: list[int]) -> Window:
     if any(size < 1 for size in output):
-        raise Rejected(
-            f"its output would have the spatial size {'x'.join(map(str, output))}: nothing is left"
-        )
+        kind = Broken if min(output) < 0 else Rejected  # the host knows tensors without values
+        raise kind(f"its output would have the spatial size {'x'.join(map(str, output))}: nothing is left")
     return Window(kernel, stride, dilation, tuple(pads), tuple(output))
 
 

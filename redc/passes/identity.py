@@ -102,6 +102,8 @@ class _Rewrite:
             return None
         if len(self.readers[first.output]) != 1:
             return None
+        if second.op == "Relayout" and self.before.tensors[first.input].like is not None:
+            return None  # only between the two is there a tensor of the model, by which diff knows them
         known = first if second.op == "Relayout" else second  # the model's own operator
         joined = replace(known, input=first.input, output=second.output)
         self.ops[maker], self.ops[at] = None, joined

@@ -194,3 +194,28 @@ def test_doubles_beside_float32_weights_stay_the_hosts() -> None:
     program = redc.compile(model, calibrate={"t": np.ones((4, 2))})
     assert program.inputs[0].raw
     assert program.inputs[0].onnx_type == "f64"
+
+
+@pytest.mark.parametrize("element", [HALF, TensorProto.DOUBLE])
+def test_a_constant_that_is_an_output_keeps_its_type(element: int) -> None:
+    model = network(element)
+    model.graph.output.append(helper.make_tensor_value_info("w", element, [4, 3, 3, 3]))
+    program = redc.compile(model)
+    assert [port.type for port in runtime.Session(program).get_outputs()][1] == (
+        "tensor(float16)" if element == HALF else "tensor(double)"
+    )
+
+
+def test_a_shape_that_only_the_run_tells_is_measured_with_halves_too() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("NonZero", ["r"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "places",
+        [helper.make_tensor_value_info("x", HALF, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert redc.diff(model, inputs={"x": np.array([1, -1, 2, 0], np.float16)}).passed

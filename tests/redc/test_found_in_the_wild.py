@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
 import redc
+import runtime
 from redc.diff import Closeness
 from redc.errors import UserError
 from redc.frontend import load_model
@@ -218,3 +221,39 @@ def test_samples_may_hold_inputs_that_are_bound() -> None:
     report = redc.diff(model, inputs=inputs, calibrate=samples)
     assert report.passed
     assert "bound, no longer inputs: x" in report.about
+
+
+@pytest.mark.parametrize(
+    "op", ["ReduceMean<keepdims = 0>(x, axis)", "ReduceMax<keepdims = 0>(x, axis)", "Gather<axis = 2>(x, at)"]
+)
+def test_a_product_reads_what_a_reduction_or_gather_makes_in_two_steps(op: str) -> None:
+    model = parse(
+        "(float[2, 4, 3, 8] x) => (float[2, 4, 5] y)",
+        f"r = {op} y = MatMul(r, w)",
+        weight("w", 8, 5),
+        "int64 at = {1}",
+    )
+    x = np.random.default_rng(0).standard_normal((2, 4, 3, 8)).astype(np.float32)
+    assert redc.diff(model, inputs={"x": x}).passed
+
+
+def test_a_vector_and_a_scalar_of_it_have_ranges() -> None:
+    model = parse("(float[6] x) => (float[6] y)", "s = ReduceMean<keepdims = 0>(x) y = Add(x, s)")
+    x = np.arange(6, dtype=np.float32)
+    compared(model, {"x": x})
+
+
+def test_outputs_come_in_the_models_order() -> None:
+    model = parse("(float[4] x) => (float[4] b, float[4] a, float[4] x)", "a = Relu(x) b = Neg(a)")
+    program = redc.compile(model, calibrate={"x": np.ones(4, np.float32)})
+    assert [port.name for port in runtime.Session(program).get_outputs()] == ["b", "a", "x"]
+
+
+def test_threads_take_turns_at_a_session() -> None:
+    model = parse("(float[1, 3, 6, 6] x) => (float[1, 4, 4, 4] y)", "y = Conv(x, w)", W3)
+    session = runtime.Session(redc.compile(model, calibrate={"x": X}))
+    inputs = [X * scale for scale in (1.0, 0.5, -1.0, 0.25)] * 8
+    alone = [session.run(None, {"x": x.astype(np.float32)})[0] for x in inputs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda x: session.run(None, {"x": x.astype(np.float32)})[0], inputs))
+    np.testing.assert_array_equal(together, alone)

@@ -328,3 +328,22 @@ def test_sparse_weights() -> None:
     model = parse("y = ConvTranspose(x, w)", constants=FIRST)
     model.graph.sparse_initializer.add().values.name = "thin"
     assert "sparse initializers are not supported: 'thin'" in error_of(model)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "more", "error"),
+    [
+        ("y = ConvTranspose<strides = [2, 2], output_shape = [20, 20]>(x, w)", "float[2, 1, 2, 2] w",
+         "out of reach"),
+        ("a = Slice(x, zero, one, axis)\n y = Concat<axis = 1>(x, a)",
+         "int64[1] zero = {0}, int64[1] one = {1}, int64[1] axis = {2}, float[2, 1, 2, 2] w", "do not join"),
+        ("y = Max(x, , x)", "float[2, 1, 2, 2] w", "left out"),
+        ("y = Reshape(x, shape)", "int64[1] shape = {5}, float[2, 1, 2, 2] w", "cannot reshape"),
+    ],
+)  # fmt: skip
+def test_what_no_side_could_run_is_one_error_with_hosts_too(nodes: str, more: str, error: str) -> None:
+    model = parse(nodes, constants=more.replace("w", "w = {1, 2, 3, 4, 5, 6, 7, 8}"))
+    with pytest.raises(UserError) as caught:
+        import_graph(model, hosts=True)
+    assert len(caught.value.errors) == 1
+    assert error in str(caught.value)
