@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from redc.figure_file import FAINT, INK, PALETTE, check_plot, light, write_figure
 from redc.montecarlo_report import quantile
-from runtime.report import cut
+from runtime.report import counted, cut
 from runtime.room import Room
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def plot(report: MonteCarlo, path: str | Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
-    many = f"{report.trials} machines (tick: median, bar: 5 to 95 %)"
+    many = f"{counted(report.trials, 'machine')} (tick: median, bar: 5 to 95 %)"
     some = f"\n{MOST} of {len(report.layers)} layers, those of lowest SQNR" * (len(report.layers) > MOST)
     title = f"{Path(report.model).name} on {report.target}: {many}{some}"
     axes.set_title(title, fontsize=9, loc="left", color=INK)

@@ -11,7 +11,7 @@ from isa.device import Device
 from redc.closeness import Closeness, finite
 from redc.diff_setup import Array
 from redc.diff_text import decibels
-from runtime.report import Column, table
+from runtime.report import Column, counted, table
 from runtime.room import EVERYTHING, Room
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class MonteCarlo:
     def table(self, room: Room = EVERYTHING) -> str:
         """For people: a row per layer and per output."""
         last = self.seed + self.trials - 1
-        which = "1 machine" if self.trials == 1 else f"{self.trials} machines"
+        which = counted(self.trials, "machine")
         seeds = f"seed {self.seed}" if self.trials == 1 else f"seeds {self.seed} to {last}"
         effects = [f"  {name:<13} {number.text}" for name, number in self.device.numbers.items()]
         shown = room.first([quantile(spread.against_float, 0.5) for spread in self.layers])

@@ -152,6 +152,11 @@ def human(value: float) -> str:
     return _scaled(value, 1000, ["", "k", "M", "G", "T", "P", "E"])
 
 
+def counted(number: int, what: str) -> str:
+    """`1 layer`, `2,000 layers`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def data_size(bits: float) -> str:
     """Bits as bytes: `512 B`, `25.1 MiB`."""
     return _scaled(bits / 8, 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])

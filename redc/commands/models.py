@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redc.commands.choices import DEFAULTS, bindings, compiling_options, samples_of
-from redc.commands.told import counted, print_document
+from redc.commands.told import print_document
 from redc.errors import UserError
+from runtime.report import counted
 from runtime.room import Room
 
 if TYPE_CHECKING:

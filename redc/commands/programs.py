@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redc.commands.told import counted, print_document
+from redc.commands.told import print_document
+from runtime.report import counted
 
 if TYPE_CHECKING:
     from isa.program import Target

@@ -48,8 +48,3 @@ def own_warnings() -> Iterator[None]:
         warnings.simplefilter("always", AssumedInputs)
         warnings.showwarning = show
         yield
-
-
-def counted(number: int, what: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -16,6 +16,7 @@ from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
 from redc.frontend.rejected import Rejected
 from redc.ir.graph import HostOp, Tensor
 from redc.sessions import exposing, loops_of, make_session, run_session
+from runtime.report import counted
 
 MOST_ERRORS = 20
 
@@ -51,7 +52,7 @@ def part_model(
         size = whole.ByteSize()
     if size > LARGEST:
         raise UserError(
-            f"a host part of {len(nodes)} nodes holds {size / 2**30:.1f} GiB of constants; "
+            f"a host part of {counted(len(nodes), 'node')} holds {size / 2**30:.1f} GiB of constants; "
             "one protocol buffer holds 2 GiB",
             place=source.place(nodes[0].describe()),
             hint="replace operators that the accelerator does not run, or cut the model in two",
@@ -163,7 +164,7 @@ def _refused(
         for node, reason in zip(nodes, reasons, strict=True)
     ]
     tail = UserError(
-        f"a host part of {len(nodes)} nodes cannot be loaded: {words.splitlines()[0][:300]}",
+        f"a host part of {counted(len(nodes), 'node')} cannot be loaded: {words.splitlines()[0][:300]}",
         place=source.title,
         hint="check the model with onnx.checker.check_model(model, full_check=True)",
     )
