@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from isa.costs import COMPONENTS
-from runtime.cost import ATTO, HOST, NM2_PER_MM2, Cost, known_sum
+from runtime.cost import ATTO, HOST, NM2_PER_MM2, UNKNOWN, Cost, known_sum
 from runtime.cost_report import heading
-from runtime.report import Column, data_size, percent, si, table
+from runtime.report import Column, counted, data_size, percent, si, table
 from runtime.room import Room
 
 if TYPE_CHECKING:
@@ -65,11 +65,15 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     missing: dict[str, list[str]] = {}
     for target in dict.fromkeys(row.target for row in comparison.rows):
         costs = [row.cost for row in comparison.rows if row.target == target and row.cost]
-        if costs and not parts(costs[0]):
-            yield f"note: no cost of {target} is published"
-            continue
         hosts = [row.counters for row in comparison.rows if row.target == target and row.cost]
         words = dict.fromkeys(word for cost in costs for word in cost.unmodelled)
+        if costs and not any(parts(cost) for cost in costs):
+            if UNKNOWN not in words and all(layer.on_host for cost in costs for layer in cost.layers):
+                why = f": {host_share(hosts)}" if HOST in words else ""
+                yield f"note: no latency and no energy: nothing runs on the accelerator of {target}{why}"
+            else:
+                yield f"note: no cost of {target} is published"
+            continue
         if HOST in words:
             del words[HOST]
             words[host_share(hosts)] = None
@@ -82,7 +86,7 @@ def _notes(comparison: Comparison) -> Iterator[str]:
 def host_share(counters: list[Mapping[str, int]]) -> str:
     """`host parts (12 calls, 34.5 KiB moved)`: what the host does in the models compared."""
     calls, bits = (max(each[event] for each in counters) for event in ("host_calls", "host_bits"))
-    return f"{HOST} ({calls:,} calls, {data_size(bits)} moved)"
+    return f"{HOST} ({counted(calls, 'call')}, {data_size(bits)} moved)"
 
 
 def _table(comparison: Comparison, rows: list[Row], room: Room) -> str:

@@ -234,3 +234,14 @@ def test_targets_of_one_name_are_one_error(tmp_path: Path, capsys: pytest.Captur
         error = capsys.readouterr().err
         assert "--targets: two targets are called 'isaac'" in error
         assert f'hint: give one another name: name = "..." in {mine}' in error
+
+
+def test_a_model_of_host_parts_alone_has_no_cost_because_nothing_runs_on_the_accelerator() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 13]> net (float[1, 8] x) => (float[1, 8] y) <int64 axis = {1}> '
+        "{ y = CumSum(x, axis) }"
+    )
+    text = compare(model, mappings=("red",), targets=("isaac",)).table()
+    note = "no latency and no energy: nothing runs on the accelerator of isaac: host parts (1 call, "
+    assert note in text
+    assert "published" not in text
