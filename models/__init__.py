@@ -6,7 +6,8 @@ and of the networks they come from.
     models.load("FCN_Deconv2@700x700")      # a layer, its input resized: NAME@HxW
     models.load("DCGAN")                    # a whole generator
 
-`names`, `describe` and `default_shapes` read no model and import neither onnx nor numpy.
+`names`, `describe` and `default_shapes` read no model and import neither onnx nor numpy.  Its modules
+import one another relatively: redc loads the package under another name (redc/shelf.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from models.catalogue import ZOO, Entry, entries
+from .catalogue import ZOO, Entry, entries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,10 +62,10 @@ def load(name: str) -> onnx.ModelProto:
 
         return onnx.load(ZOO / f"{entry.name}.onnx")
     if not entry.resizable:
-        from models.networks import build as build_network
+        from .networks import build as build_network
 
         return build_network(entry.name)
-    from models.builders import build
+    from .builders import build
 
     return build(entry.name, size)
 

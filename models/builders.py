@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.catalogue import red_layers
+from .catalogue import red_layers
 
 if TYPE_CHECKING:
     from onnx import ModelProto

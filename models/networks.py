@@ -33,7 +33,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from models.builders import DEVIATION, IR_VERSION, OPSET, bilinear
+from .builders import DEVIATION, IR_VERSION, OPSET, bilinear
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

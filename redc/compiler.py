@@ -24,6 +24,7 @@ from redc.ir.verify import verify_graph
 from redc.passes import PASSES, Context, Options, Pass, check_options
 from redc.passes.context import Merge, Minimise, Origin
 from redc.ranges import Method, Range
+from redc.shelf import shelf
 
 if TYPE_CHECKING:
     import onnx
@@ -334,10 +335,9 @@ def known_samples(
 ) -> Mapping[str, Array]:
     """Calibration samples nobody gave: `count` of the zoo's where it knows the model, else seeded
     noise for so many `runs`."""
-    if isinstance(model, str):
-        import models
-
-        samples = models.samples(model, count, 0)
+    models = shelf() if isinstance(model, str) else None
+    if models is not None:
+        samples: Mapping[str, Array] | None = models.samples(model, count, 0)
         if samples is not None and all(
             samples[name].shape[1:] == port.shape[1:] for name, port in ports.items()
         ):

@@ -65,12 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
     import isa
-    import models
     import redc
     import runtime
+    from redc.shelf import needed_shelf
 
     directory.mkdir(parents=True, exist_ok=True)
     listing, faces_file = directory / f"{NAME}.red", directory / "faces.png"
+    models = needed_shelf()
     model = models.load(NAME)
     inputs = models.samples(NAME, FACES, SHOWN)
     assert inputs is not None  # the zoo knows this model

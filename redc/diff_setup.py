@@ -17,6 +17,7 @@ from redc.errors import UserError, check_by_name, check_seed
 from redc.ir.graph import HostOp
 from redc.layer_values import judged
 from redc.oracle import Network, real, run_model
+from redc.shelf import shelf
 
 if TYPE_CHECKING:
     import onnx
@@ -175,13 +176,13 @@ def _known_samples(
     model: str | Path | onnx.ModelProto, network: Network, input_seed: int
 ) -> Mapping[str, Array] | None:
     """What inputs of a model with a name are like; as many samples as its batch, or 8."""
-    if not isinstance(model, str):
+    models = shelf() if isinstance(model, str) else None
+    if models is None:
         return None
-    import models
-
     declared = [network.declared_shape(name) for name in network.inputs]
     fixed: list[int] = [shape[0] for shape in declared if shape and shape[0]]
-    return models.samples(model, min(fixed, default=SAMPLES), input_seed)
+    samples: Mapping[str, Array] | None = models.samples(model, min(fixed, default=SAMPLES), input_seed)
+    return samples
 
 
 def _compiled(
@@ -213,13 +214,12 @@ def _inputs_for(
 ) -> tuple[Mapping[str, Array], str]:
     """Inputs of the program's shapes where nobody gave any, and where they come from."""
     shapes = {buffer.tensor or buffer.name: buffer.onnx_shape for buffer in program.inputs}
-    if isinstance(model, str):
-        import models
-
+    models = shelf() if isinstance(model, str) else None
+    if models is not None:
         count = max((shape[0] for shape in shapes.values() if shape), default=1)
-        samples = models.samples(model, count, input_seed)
-        if samples is not None and {n: v.shape for n, v in samples.items()} == shapes:
-            return samples, _samples_note(model, input_seed)
+        known: Mapping[str, Array] | None = models.samples(model, count, input_seed)
+        if known is not None and {n: v.shape for n, v in known.items()} == shapes:
+            return known, _samples_note(model, input_seed)
     ports = {buffer.tensor or buffer.name: Port.of_buffer(buffer) for buffer in program.inputs}
     samples = seeded_samples(ports, 1, input_seed)
     drawn = {name: samples[name].reshape(port.shape) for name, port in ports.items()}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from isa.program import Program
 from isa.targets import TargetFile, load_target_file, target_names
-from models.catalogue import red_layers
 from redc.compare import TARGETS, options_of
 from redc.compiler import Variants
 from redc.passes import Options
+from redc.shelf import needed_shelf
 from runtime.cost import Cost, cost_of
 from runtime.count import count
 from runtime.counters import Counters
@@ -64,7 +64,7 @@ def study() -> Study:
     """Compile and count everything; nothing is run."""
     files = {name: load_target_file(name) for name in (*TARGETS, *target_names())}
     found = {}
-    stride = {row["name"]: math.prod(row["stride"]) for row in red_layers()}
+    stride = {row["name"]: math.prod(row["stride"]) for row in needed_shelf().catalogue.red_layers()}
     for layer in LAYERS:
         variants = Variants(layer)
         for design, mapping in DESIGNS.items():

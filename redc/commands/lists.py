@@ -47,9 +47,9 @@ SAMPLES = {
 
 def models_command(options: argparse.Namespace) -> int:
     """`redc models`."""
-    import models
+    from redc.shelf import needed_shelf
 
-    entries = models.describe()
+    entries = needed_shelf().describe()
     if options.json:
         rows = [
             {

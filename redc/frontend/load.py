@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # it ships no types
@@ -17,6 +16,7 @@ from redc.frontend.contrib import expanded
 from redc.frontend.external import read_external
 from redc.frontend.floats import in_float32
 from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
+from redc.shelf import shelf
 
 LARGEST = (1 << 31) - 1
 """Bytes of a protobuf message."""
@@ -49,9 +49,9 @@ def load_model(
     if kind == "file":
         return _prepared(_load_file(path), str(path))
     if isinstance(source, str):
-        if resolve is None and names is None and find_spec("models"):
-            shelf = import_module("models")
-            resolve, names = _of_shelf(shelf), shelf.names
+        models = shelf() if resolve is None and names is None else None
+        if models is not None:
+            resolve, names = _of_shelf(models), models.names
         model = resolve(source) if resolve else None
         if model is not None:
             return model
@@ -131,13 +131,13 @@ def _expanded(model: onnx.ModelProto, title: str) -> int:
     return size(model.graph.node, frozenset())
 
 
-def _of_shelf(shelf: Any) -> Resolve:
+def _of_shelf(models: ModuleType) -> Resolve:
     """`models.load`, None for a name it does not have; a known name misused says so."""
 
     def resolve(name: str) -> onnx.ModelProto | None:
         try:
-            model: onnx.ModelProto = shelf.load(name)
-        except shelf.UnknownModel as error:
+            model: onnx.ModelProto = models.load(name)
+        except models.UnknownModel as error:
             if error.reason:
                 raise UserError(error.reason, place=name) from error
             return None

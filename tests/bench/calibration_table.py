@@ -27,16 +27,17 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-import models
 import runtime
 from redc.compiler import compile_with
 from redc.frontend import load_model
 from redc.oracle import Network
 from redc.passes import Options
 from redc.ranges import METHODS
+from redc.shelf import needed_shelf
 
 Feeds = Mapping[str, np.ndarray]
 PER_CHANNEL_OPSET = 13
+models = needed_shelf()  # onnxruntime.quantization puts a folder with another `models` on sys.path
 
 
 def decibels(wanted: Feeds, got: Feeds) -> float:
