@@ -224,7 +224,12 @@ def test_samples_may_hold_inputs_that_are_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    "op", ["ReduceMean<keepdims = 0, axes = [2]>(x)", "ReduceMax<keepdims = 0, axes = [2]>(x)", "Gather<axis = 2>(x, at)"]
+    "op",
+    [
+        "ReduceMean<keepdims = 0, axes = [2]>(x)",
+        "ReduceMax<keepdims = 0, axes = [2]>(x)",
+        "Gather<axis = 2>(x, at)",
+    ],
 )
 def test_a_product_reads_what_a_reduction_or_gather_makes_in_two_steps(op: str) -> None:
     model = parse(
