@@ -170,7 +170,8 @@ def _begin(
     shapes = _whole(shapes or {})
     title = str(model) if isinstance(model, str | Path) else None
     proto = bind_inputs(load_model(model), bind or {}, title=title)
-    shapes = _settled(proto, shapes, calibrate)
+    seen = {name: np.shape(value) for name, value in calibrate.items()} if calibrate else _shelf_shapes(model)
+    shapes = _settled(proto, shapes, seen)
     proto = taken_branches(proto, shapes, title)
     graph = import_graph(proto, shapes, title=title, hosts=host, samples=calibrate)
 
@@ -274,9 +275,9 @@ def _through(graph: Graph, passes: Iterable[tuple[str, Pass]], context: Context)
 def _settled(
     model: onnx.ModelProto,
     given: Mapping[str, tuple[int, ...]],
-    samples: Mapping[str, Array] | None,
+    samples: Mapping[str, tuple[int, ...]],
 ) -> dict[str, tuple[int, ...]]:
-    """`given`, and shapes that samples settle: of inputs that leave an axis open, all but axis 0.
+    """`given`, and what the shapes of `samples` settle: of inputs that leave an axis open, all but axis 0.
 
     Axis 0 counts samples; where the model leaves it open, the program takes one at a time.  A
     symbol that `given` settles holds.
@@ -289,14 +290,25 @@ def _settled(
         for dim, size in zip(dims.get(name, ()), shape, strict=False)
         if dim.dim_param
     }
-    for name, value in (samples or {}).items():
+    for name, seen in samples.items():
         known = [
             d.dim_value if d.HasField("dim_value") else symbols.get(d.dim_param) for d in dims.get(name, ())
         ]
-        seen = np.shape(value)
         if name not in given and None in known[1:] and len(seen) == len(known):
             settled[name] = tuple(k or s for k, s in zip(known, (1, *seen[1:]), strict=True))
     return settled
+
+
+def _shelf_shapes(model: str | Path | onnx.ModelProto) -> Mapping[str, tuple[int, ...]]:
+    """The shapes of the zoo's own samples, for inputs that a model of the zoo leaves open."""
+    models = shelf() if isinstance(model, str) else None
+    if models is None:
+        return {}
+    try:
+        shapes: Mapping[str, tuple[int, ...]] = models.default_shapes(model)
+    except models.UnknownModel:
+        return {}
+    return shapes
 
 
 def _affordable(graph: Graph) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
 import redc
+import redc.cli as cli
 import runtime
 from redc import UserError
 from tests.redc.frontend.test_operators import parse
@@ -92,3 +95,22 @@ def test_a_cache_may_be_empty_before_the_first_token() -> None:
         report = redc.diff(whole, inputs=inputs, input_bits=16, weight_bits=16)
         assert report.passed
         assert report.outputs[0].sqnr_db > 60
+
+
+@pytest.mark.parametrize("command", ["compile", "map", "compare", "diff"])
+def test_a_model_of_the_zoo_brings_the_shapes_of_its_own_samples(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = {"compile": ["-o", str(tmp_path / "head.red")], "compare": ["--mappings", "packed"]}
+    assert cli.main([command, "ppocrv4_db_head", *last.get(command, [])]) in (0, None)
+    assert "standard normal" not in "".join(capsys.readouterr())
+
+
+def test_given_shapes_come_before_those_of_the_zoo() -> None:
+    name = "p2o.Concat.1"
+    with pytest.warns(redc.AssumedInputs):
+        program = redc.compile("ppocrv4_db_head", shapes={name: (2, 96, 4, 4)})
+    assert program.inputs[0].onnx_shape == (2, 96, 4, 4)
+    calibrate = {name: np.ones((1, 96, 4, 8), F32)}
+    assert redc.compile("ppocrv4_db_head", calibrate=calibrate).inputs[0].onnx_shape == (1, 96, 4, 8)
+    assert redc.compile("ppocrv4_db_head").inputs[0].onnx_shape == (1, 96, 80, 160)
