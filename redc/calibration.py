@@ -28,6 +28,9 @@ CHECK_WEIGHTS = (
     "or check the weights for NaN, infinity and overflow"
 )
 
+SAMPLES, OWN = "calibration samples", "inputs"
+"""Where errors are: in samples that calibrate, or in the inputs that the program will run on."""
+
 RUN = 16
 """Samples run at once where the model leaves the batch open."""
 
@@ -64,6 +67,7 @@ def observe(
     title: str = "model",
     saturating: Collection[str] = (),
     assumed: bool = False,
+    own: bool = False,
 ) -> dict[str, Range]:
     """Run `model` on `samples` and return the range of every tensor in `tensors`, and of each channel
     of those in `axes`.
@@ -74,11 +78,13 @@ def observe(
     every spatial axis is cut into so many and the model runs on one tile at a time: a network of
     convolutions takes nearly the same values there, in a fraction of the memory.  `title`
     names the model in errors; `saturating` are tensors that may take infinite values; `assumed`
-    samples are nobody's mistake, which hints of errors respect.
+    samples are nobody's mistake, which hints of errors respect; `own` ones are what the program will
+    run on, which errors call inputs.
     Raises UserError if another value is not finite or there are too few samples.
     """
     names = list(dict.fromkeys(tensors))
-    samples = checked_samples(samples, ports)
+    place = OWN if own else SAMPLES
+    samples = checked_samples(samples, ports, place)
     open_axis = _open_batches(model)
     batches = {name: port.batch for name, port in ports.items() if port.batch}
     numbers = {name for name, port in ports.items() if not port.shape and samples[name].ndim}
@@ -100,7 +106,7 @@ def observe(
         count = rows.pop() if len(rows) == 1 and vectors else 1
         seen: dict[str, Range] = {}
         for tile in _tiles(feed, pieces):
-            values = dict(zip(kept, _run(session, kept, tile, loops, title), strict=True))
+            values = dict(zip(kept, _run(session, kept, tile, loops, title, place), strict=True))
             values |= {name: tile[name] for name in names if name in tile}
             for name, value in values.items():
                 if pieces == 1:  # two histograms of each of 100,000 tensors would be many gigabytes
@@ -127,8 +133,8 @@ def _tiles(feed: Mapping[str, Array], pieces: int) -> Iterator[Mapping[str, Arra
             yield {n: np.ascontiguousarray(v) for n, v in tile.items()}
 
 
-def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port]) -> dict[str, Array]:
-    """`samples` in the types of their inputs.
+def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port], place: str) -> dict[str, Array]:
+    """`samples` in the types of their inputs; `place` is what they are: SAMPLES or OWN.
 
     Raises UserError unless they are every input's, of the right shape beyond axis 0, and of a
     type that the input's holds exactly.
@@ -140,7 +146,7 @@ def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port]) -> 
                 [f"no input is called {name!r}" for name in unknown]
                 + [f"input {name!r} is missing" for name in missing]
             ),
-            place="calibration samples",
+            place=place,
             hint="the inputs are " + ", ".join(map(repr, ports)),
         )
     for name, port in ports.items():
@@ -149,15 +155,19 @@ def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port]) -> 
         fits = value.ndim == len(shape) and value.shape[1:] == shape[1:] and value.shape[:1] >= shape[:1]
         fits = fits or (not shape and value.ndim == 1 and value.size > 0)
         if not exact or not fits:
+            found = f"{value.dtype} {list(value.shape)}"
+            if place == OWN:
+                taken = f"it is compiled for {port.dtype} {list(shape)}; --shape takes another"
+                raise UserError(f"{name!r} is {found}", place=place, hint=taken)
             raise UserError(
-                f"samples of {name!r} are {value.dtype} {list(value.shape)}",
-                place="calibration samples",
+                f"samples of {name!r} are {found}",
+                place=place,
                 hint=f"{port.dtype}, axis 0 counting samples (at least {port.batch}), then {list(shape[1:])}",
             )
         if not np.isfinite(value).all():
             raise UserError(
                 f"samples of {name!r} hold NaN or infinity",
-                place="calibration samples",
+                place=place,
                 hint="leave those samples out",
             )
     return {name: np.asarray(samples[name], port.dtype) for name, port in ports.items()}
@@ -191,7 +201,12 @@ def _open_batches(model: onnx.ModelProto) -> bool:
 
 
 def _run(
-    session: Any, names: Sequence[str], feed: Mapping[str, Array], loops: Sequence[str], title: str
+    session: Any,
+    names: Sequence[str],
+    feed: Mapping[str, Array],
+    loops: Sequence[str],
+    title: str,
+    place: str,
 ) -> list[Array]:
     """The tensors `names`; none cost nothing.  Raises UserError where onnxruntime fails."""
     if not names:
@@ -203,7 +218,7 @@ def _run(
     except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
         raise UserError(
             f"onnxruntime fails on them: {str(error).strip()}",
-            place="calibration samples",
+            place=place,
             hint="try the model and the samples with onnxruntime alone",
         ) from error
 

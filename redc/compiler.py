@@ -186,7 +186,7 @@ def _begin(
         infinite = {name for op in graph.ops if _may_be_infinite(op) for name in op.outputs}
         seen = observe(
             proto, tensors, samples, ports, _pieces(graph),
-            axes=axes, title=name, saturating=infinite, assumed=calibrate is None,
+            axes=axes, title=name, saturating=infinite, assumed=calibrate is None, own=own,
         )  # fmt: skip
         return {name: found.as_one() for name, found in seen.items()} if own else seen
 

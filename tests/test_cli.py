@@ -154,6 +154,16 @@ def test_bad_arrays_are_one_error(
     assert re.search(error, only_error(capsys, *command))
 
 
+def test_an_input_of_another_shape_than_was_asked_for_is_told_as_an_input(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("bad.npz", x=np.ones((1, 1, 3, 3), np.float32))
+    found = only_error(capsys, "diff", "net.onnx", *SHAPE, "--input", "bad.npz")
+    assert "inputs: 'x' is float32 [1, 1, 3, 3]\n  hint: it is compiled for float32 [1, 1, 2, 2]" in found
+    found = only_error(capsys, "diff", "net.onnx", *SHAPE, "--input", "x.npz", "--calibrate", "bad.npz")
+    assert "calibration samples: samples of 'x' are float32 [1, 1, 3, 3]" in found
+
+
 def test_samples_of_a_smaller_float_type_are_taken(here: Path) -> None:
     np.savez("half.npz", x=X.astype(np.float16))
     assert cli.main(["compile", "net.onnx", *SHAPE, "-o", "half.red", "--calibrate", "half.npz"]) == 0
