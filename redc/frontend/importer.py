@@ -186,7 +186,7 @@ def import_graph(
     if hosts:
         return _with_hosts(source, given, used)
     raise_all([_passed_output(source, name) for name in source.passed])
-    _reject_unsupported(source)
+    _reject_unsupported(source, given, used)
     build = Builder(source, input_shapes(source, given), input_types(source))
     errors: list[UserError] = []
     lost: set[str] = set()  # what a node that failed should have made
@@ -316,8 +316,9 @@ def unsupported_nodes(source: Source) -> list[Node]:
     return nodes
 
 
-def _reject_unsupported(source: Source) -> None:
-    """Raise one error that names every node of an unsupported operator, and its place."""
+def _reject_unsupported(source: Source, given: Mapping[str, tuple[int, ...]], used: set[str]) -> None:
+    """Raise one error that names every node of an unsupported operator, and its place, and one for every
+    other node that would be the host's."""
     nodes = unsupported_nodes(source)
     if not nodes:
         return
@@ -329,8 +330,28 @@ def _reject_unsupported(source: Source) -> None:
         for operator, same in by_operator.items()
     )
     count = "1 node has an operator" if len(nodes) == 1 else f"{len(nodes)} nodes have operators"
-    hint = f"supported are {', '.join(IMPORTERS)}, and Constant and what only computes shapes"
-    raise UserError(f"{count} that the accelerator does not run:{lines}", place=source.title, hint=hint)
+    hint = f"the host runs it, if hosts are allowed; supported are {', '.join(IMPORTERS)}, and Constant and "
+    hint += "what only computes shapes"
+    what = f"{count} that the accelerator does not run:{lines}"
+    first = UserError(what, place=source.title, hint=hint)
+    raise_all([first, *_others_on_hosts(source, given, used, {node.index for node in nodes})])
+
+
+def _others_on_hosts(
+    source: Source, given: Mapping[str, tuple[int, ...]], used: set[str], known: set[int]
+) -> list[UserError]:
+    """Why nodes would be the host's that are not among `known`."""
+    try:
+        build = Builder(source, input_shapes(source, given, hosts=True), input_types(source))
+        survey = Survey(source, build, {}).run(lambda build, node: _import_node(build, node, used))
+    except UserError:
+        return []  # once the unsupported are gone, that is said
+    found = [(node, survey.host[node.index]) for node in source.nodes if node.index in survey.host]
+    return [
+        reason.at(source.place(node.describe(reason.tensor)))
+        for node, reason in found
+        if node.index not in known
+    ]
 
 
 def _passed_output(source: Source, name: str) -> UserError:

@@ -381,3 +381,20 @@ def test_a_wrong_shape_is_told_in_the_models_own_words() -> None:
     model = parse("(float[N, 3, H, 6] x) => (float[N, 4, P, 4] y)", "y = Conv(x, w)", W3)
     with pytest.raises(UserError, match=r"its shape is \[1, 2, 6, 6\], the model takes \[N, 3, H, 6\]"):
         redc.diff(model, inputs={"x": X[:, :2]})
+
+
+def test_without_hosts_every_node_of_theirs_is_listed() -> None:
+    """Attention: a Softmax that the accelerator lacks, and two products of computed matrices."""
+    model = parse(
+        "(float[1, 7, 8] x) => (float[1, 7, 8] y)",
+        "q = MatMul(x, a) k = MatMul(x, b) t = Transpose<perm = [0, 2, 1]>(k) s = MatMul(q, t)"
+        "p = Softmax(s) y = MatMul(p, k)",
+        weight("a", 8, 8),
+        weight("b", 8, 8),
+    )
+    with pytest.raises(UserError) as caught:
+        redc.compile(model, host=False)
+    softmax, first, second = map(str, caught.value.errors)
+    assert "Softmax: 'p'" in softmax
+    assert "makes 's'" in first
+    assert "makes 'y'" in second
