@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, ProgramError) as error:
         return tell(error, options.json)
     except MemoryError:
-        return tell(InputError("out of memory", hint="use smaller inputs or a larger machine"), options.json)
+        large = "out of memory: its tensors are too large"
+        hint = "smaller inputs, or a machine with more memory"
+        return tell(InputError(large, place=options.program, hint=hint), options.json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
-from redc import cli, compiler
+from redc import cli, commands, compiler
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "deconv_2x2.red"
@@ -354,3 +354,19 @@ def test_no_command_writes_over_a_file_that_it_reads(
     for copy in ("samples.red", "data.safetensors", "x.png"):
         shutil.copy("x.npz", copy)
     assert "is the file that the command reads as" in only_error(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    "words", [["diff", "net.onnx", *SHAPE], ["compare", "net.onnx", *SHAPE], ["check", "p.red"]]
+)
+def test_a_lack_of_memory_names_the_file_whose_tensors_are_too_large(
+    words: list[str], here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> int:
+        raise MemoryError("Unable to allocate 1 PiB")
+
+    monkeypatch.setattr(commands, "COMMANDS", dict.fromkeys(commands.COMMANDS, exhausted))
+    found = only_error(capsys, *words)
+    told = f"{words[1]}: out of memory: its tensors are too large (Unable to allocate 1 PiB)\n  hint: "
+    assert told in found
+    assert ("a smaller --shape" in found) == (words[0] != "check")

@@ -31,10 +31,9 @@ def run_command(options: argparse.Namespace) -> int:
             return status
     except (UserError, ProgramError, InputError) as error:
         return report_errors(error.as_dicts(), str(error), json=options.json)
-    except MemoryError:
-        hint = "use smaller inputs, a smaller batch, or a machine with more memory"
-        problem = {"message": "out of memory", "place": None, "hint": hint}
-        return report_errors([problem], f"out of memory\n  hint: {hint}", json=options.json)
+    except MemoryError as error:
+        large = _too_large(options, error)
+        return report_errors(large.as_dicts(), str(large), json=options.json)
     except BrokenPipeError:
         drop_output()
         return 0
@@ -48,6 +47,17 @@ def run_command(options: argparse.Namespace) -> int:
     except InternalError as error:
         print(error, file=sys.stderr)
         return BUG
+
+
+def _too_large(options: argparse.Namespace, error: MemoryError) -> UserError:
+    """What there was no memory for, as far as the command line and numpy know."""
+    given = getattr(options, "model", None) or getattr(options, "program", None)
+    smaller = "a smaller --shape, " if hasattr(options, "shape") else ""
+    return UserError(
+        f"out of memory: its tensors are too large{f' ({error})' if str(error) else ''}",
+        place=", ".join(given) if isinstance(given, list) else given,
+        hint=f"{smaller}smaller inputs, a smaller batch, or a machine with more memory",
+    )
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
