@@ -56,3 +56,27 @@ def test_an_unknown_output_or_input_is_answered_with_a_hint(path: Path) -> None:
         session.run([output + "s"], {given: Z})
     with pytest.raises(runtime.InputError, match="no input"):
         session.run(None, {given + "s": Z})
+
+
+def test_what_a_script_gives_onnxruntime_is_taken_and_means_nothing(path: Path) -> None:
+    wanted = runtime.Session(path)
+    feed = {wanted.get_inputs()[0].name: Z}
+    options = onnxruntime.SessionOptions()
+    for session in (
+        runtime.Session(str(path), options, ["CUDAExecutionProvider"], [{"device_id": 0}]),
+        runtime.Session(
+            path, sess_options=options, providers=["CPUExecutionProvider"], provider_options=None
+        ),
+    ):
+        np.testing.assert_array_equal(session.run(None, feed)[0], wanted.run(None, feed)[0])
+        assert session.get_providers() == ["RedcExecutionProvider"]
+
+
+@pytest.mark.parametrize("given", ["net.onnx", Path("NET.ONNX"), "ModelProto", "bytes"])
+def test_a_model_in_place_of_a_program_is_told_how_to_become_one(given: str | Path) -> None:
+    model = models.load("fcn8s_upscore2")
+    other = {"ModelProto": model, "bytes": model.SerializeToString()}.get(str(given), given)
+    with pytest.raises(runtime.InputError, match="a session takes a program, not") as caught:
+        runtime.Session(other)  # type: ignore[arg-type]  # the point of it
+    assert str(given) in caught.value.message
+    assert "redc.compile(model)" in str(caught.value.hint)
