@@ -25,6 +25,7 @@ from runtime.coverage import layer_notes
 from runtime.doors import outer_name
 from runtime.errors import InputError
 from runtime.npz import check_writable, read_npz, write_npz
+from runtime.options import machine_seed
 from runtime.overwriting import check_not_read, files_read
 from runtime.progress import progress
 from runtime.report import COUNTERS, HOSTS, LOSSES, Column, percent, table
@@ -136,6 +137,7 @@ class Found:
 def check_options(options: argparse.Namespace) -> None:
     """Options that contradict each other, before anything is read."""
     check_fidelity(options.fidelity)
+    machine_seed(options)
     if options.count_only:
         for option in ("input", "output", "trace"):
             if getattr(options, option):
@@ -181,7 +183,7 @@ def execute(
             program,
             options.engine,
             fidelity=options.fidelity,
-            seed=options.seed,
+            seed=machine_seed(options),
             device=device,
             trace=trace if tell else None,
             verify=False,

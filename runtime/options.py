@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from runtime.errors import InputError
+
 
 def seed(text: str) -> int:
     """A whole number of 64 bits."""
@@ -48,6 +50,17 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "cells that vary, with noise, as the target's [device] says (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", metavar="N", type=seed, default=0,
+        "--seed", metavar="N", type=seed,
         help="analog: which of all machines that are built alike (default: 0)",
     )  # fmt: skip
+
+
+def machine_seed(options: argparse.Namespace) -> int:
+    """The machine that `--seed` names.  Raises InputError for a seed where all machines are one."""
+    if options.seed is not None and options.fidelity != "analog":
+        raise InputError(
+            f"{options.fidelity} is the same on every machine: there is none to choose",
+            place="--seed",
+            hint="leave it out, or run with --fidelity analog",
+        )
+    return options.seed or 0

@@ -370,3 +370,20 @@ def test_a_lack_of_memory_names_the_file_whose_tensors_are_too_large(
     told = f"{words[1]}: out of memory: its tensors are too large (Unable to allocate 1 PiB)\n  hint: "
     assert told in found
     assert ("a smaller --shape" in found) == (words[0] != "check")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["diff", "net.onnx", *SHAPE],
+        ["run", "net.red", "--input", "x.npz"],
+        ["run", "net.red", "--count-only"],
+    ],
+)
+@pytest.mark.parametrize("fidelity", [[], ["--fidelity", "adc"]])
+def test_a_seed_that_changes_nothing_is_refused(
+    words: list[str], fidelity: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = only_error(capsys, *words, *fidelity, "--seed", "5")
+    assert "--seed: " in found
+    assert "there is none to choose" in found

@@ -158,8 +158,10 @@ def diff_command(options: argparse.Namespace) -> int:
     """`redc diff`: 1 where a promise is broken."""
     from redc.diff import diff
     from runtime.npz import read_npz
+    from runtime.options import machine_seed
     from runtime.progress import progress
 
+    seed = machine_seed(options)
     compiling = compiling_options(options)
     with progress(f"checking {options.model}"):
         report = diff(
@@ -170,7 +172,7 @@ def diff_command(options: argparse.Namespace) -> int:
             min_sqnr=options.min_sqnr,
             engine=options.engine,
             fidelity=options.fidelity,
-            seed=options.seed,
+            seed=seed,
             input_seed=options.input_seed,
             **compiling,
         )
