@@ -34,7 +34,8 @@ BEYOND = 4
 class Range:
     """The values one tensor took: the smallest and largest of every sample, and how often each came.
 
-    `method` says what codes are to span of them; `channels` what each channel took, if asked for.
+    `method` says what codes are to span of them; `channels` what each channel took, if asked for;
+    `own` that there will be no others.
     """
 
     lows: F64
@@ -42,6 +43,7 @@ class Range:
     histogram: Histogram
     method: Method = "mse"
     channels: Channels | None = None
+    own: bool = False
 
     @staticmethod
     def of(values: Array, samples: int = 1, axis: int | None = None) -> Range:
@@ -79,7 +81,7 @@ class Range:
         """All samples as a single one, which says nothing about others: there are none."""
         channels = self.channels and self.channels.as_one()
         lows, highs = self.lows.min(keepdims=True), self.highs.max(keepdims=True)
-        return replace(self, lows=lows, highs=highs, channels=channels)
+        return replace(self, lows=lows, highs=highs, channels=channels, own=True)
 
     def divided(self, steps: npt.NDArray[np.int64]) -> Range:
         """The range of the tensor whose channel c is divided by `steps[c]`."""

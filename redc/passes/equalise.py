@@ -80,6 +80,8 @@ def steps_per_channel(
     assert channels is not None
     if reach.max(initial=0.0) <= 0 or len(reach) < 2:
         return None
+    if channels.values < 2 and not seen.own:
+        return None  # the one value of a channel is no range of it
     found = [Reader.of(op, weight_bits) for op in readers]
 
     def decibels(power: float) -> tuple[float, float]:

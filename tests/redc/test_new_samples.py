@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -28,3 +29,24 @@ def test_a_generator_calibrated_on_64_samples_keeps_its_bits_on_others(bits: int
         wanted = session.run(None, {"z": z})[0].astype(np.float64)
         error = loaded.run(None, {"z": z})[0] - wanted
         assert 10 * np.log10((wanted**2).sum() / (error**2).sum()) >= least
+
+
+def test_a_perceptron_calibrated_on_one_sample_is_no_noise_on_others() -> None:
+    """Half the hidden channels are off in that sample, and others in the next."""
+    rng = np.random.default_rng(0)
+    shapes = {"a": (32, 64), "b": (64, 64), "c": (64, 8)}
+    weights = {name: (rng.standard_normal(s) / s[0] ** 0.5).astype(np.float32) for name, s in shapes.items()}
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> perceptron (float[1, 32] x) => (float[1, 8] y)
+        { p = MatMul(x, a) q = Relu(p) r = MatMul(q, b) s = Relu(r) y = MatMul(s, c) }"""
+    )
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(w, name) for name, w in weights.items())
+    one, *others = rng.standard_normal((21, 1, 32)).astype(np.float32)
+    session = runtime.Session(redc.compile(model, calibrate={"x": one}))
+    found = []
+    for x in others:
+        hidden = np.maximum(np.maximum(x @ weights["a"], 0) @ weights["b"], 0)
+        wanted = hidden @ weights["c"]
+        error = session.run(None, {"x": x})[0] - wanted
+        found.append(10 * np.log10((wanted**2).sum() / (error**2).sum()))
+    assert np.median(found) > 10
