@@ -387,3 +387,9 @@ def test_a_seed_that_changes_nothing_is_refused(
     found = only_error(capsys, *words, *fidelity, "--seed", "5")
     assert "--seed: " in found
     assert "there is none to choose" in found
+
+
+@pytest.mark.parametrize("command", ["compile", "map", "diff", "compare", "montecarlo"])
+def test_an_input_has_one_shape(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = only_error(capsys, command, "net.onnx", *SHAPE, "--shape", "x=1,1,3,3")
+    assert "--shape x=1,1,3,3: 'x' is given two shapes" in found

@@ -42,10 +42,21 @@ def compiling_options(options: argparse.Namespace, *, changed_target: bool = Tru
     compiling = {key: getattr(options, key) for key in DEFAULTS}
     compiling["host"] = options.host
     if options.shape:
-        compiling["shapes"] = dict(options.shape)
+        compiling["shapes"] = shapes_of(options.shape)
     if options.calibrate is not None:
         compiling["calibrate"] = samples_of(options.calibrate)
     return compiling
+
+
+def shapes_of(pairs: Sequence[tuple[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]] | None:
+    """`--shape`: a shape per name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, shape in pairs:
+        if name in shapes:
+            place = f"--shape {name}={','.join(map(str, shape))}"
+            raise UserError(f"{name!r} is given two shapes", place=place, hint="give it one")
+        shapes[name] = shape
+    return shapes or None
 
 
 def samples_of(path: str | None) -> Mapping[str, Any] | None:

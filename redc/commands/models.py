@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redc.commands.choices import DEFAULTS, bindings, compiling_options, samples_of
+from redc.commands.choices import DEFAULTS, bindings, compiling_options, samples_of, shapes_of
 from redc.commands.told import print_document
 from redc.errors import UserError
 from runtime.report import counted
@@ -143,7 +143,7 @@ def _compile(options: argparse.Namespace, *, observe: bool = True) -> tuple[Any,
         options.model,
         Options(**{key: getattr(options, key) for key in DEFAULTS if key != "target"}),
         target=options.target,
-        shapes=dict(options.shape) or None,
+        shapes=shapes_of(options.shape),
         calibrate=samples_of(options.calibrate),
         host=options.host,
         bind=bindings(options.bind),
@@ -197,7 +197,7 @@ def compare_command(options: argparse.Namespace) -> int:
             targets=options.targets or TARGETS,
             weight_bits=options.weight_bits,
             input_bits=options.input_bits,
-            shapes=dict(options.shape) or None,
+            shapes=shapes_of(options.shape),
             calibrate=samples_of(options.calibrate),
             bind=bindings(options.bind),
             baseline=options.baseline,
