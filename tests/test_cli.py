@@ -393,3 +393,13 @@ def test_a_seed_that_changes_nothing_is_refused(
 def test_an_input_has_one_shape(command: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = only_error(capsys, command, "net.onnx", *SHAPE, "--shape", "x=1,1,3,3")
     assert "--shape x=1,1,3,3: 'x' is given two shapes" in found
+
+
+def test_a_program_is_not_written_over_the_weights_of_its_model(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    external("weights.safetensors")
+    Path("weights.safetensors").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    found = only_error(capsys, "compile", "net.onnx", *SHAPE, "-o", "weights.red")
+    assert "--output weights.safetensors: this is the file that the command reads" in found
+    assert cli.main(["compile", "net.onnx", *SHAPE, "-o", "other.red"]) == 0

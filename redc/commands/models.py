@@ -27,7 +27,8 @@ def compile_command(options: argparse.Namespace) -> int:
         raise UserError(f"{str(output)!r} does not end in .red", place="--output", hint=f"{output}.red")
     check_writable(output)
     for written in (output, output.with_suffix(".safetensors")):
-        check_not_read(written, "--output", files_read(options))
+        if written.exists():  # else there is nothing to lose, and no need to look into the model
+            check_not_read(written, "--output", [*files_read(options), *_data_files(options.model)])
     with progress(f"compiling {options.model}"):
         compiled, shown = _compile(options)
     program = save(compiled.program, output, compiled.comments)
@@ -79,6 +80,13 @@ def compile_command(options: argparse.Namespace) -> int:
 
 MOST_REASONS = 4
 """Nodes of a host part that are listed with what keeps them from the accelerator."""
+
+
+def _data_files(model: str) -> list[str]:
+    """The files that hold the tensors of a model, where they lie beside it."""
+    from redc.frontend.external import data_files
+
+    return [str(path) for path in data_files(Path(model))]
 
 
 def check_picture(options: argparse.Namespace) -> None:

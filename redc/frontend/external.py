@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
 
 from redc.errors import UserError, raise_all
 from redc.frontend.scopes import subgraphs
@@ -24,12 +25,28 @@ def read_external(model: onnx.ModelProto, path: Path) -> None:
     Raises UserError: one for each file that is missing or too short, with the first of its tensors
     and their number, and one for each tensor that has no proper place in its file.
     """
+    files = _by_file(model)
+    raise_all([error for location, tensors in files.items() for error in _read(path, location, tensors)])
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files beside the model at `path` that hold its tensors; none of what is no model."""
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except (OSError, ValueError, DecodeError):
+        return []  # whoever loads it says what is wrong
+    return [path.parent / location for location in _by_file(model)]
+
+
+def _by_file(model: onnx.ModelProto) -> dict[str, list[onnx.TensorProto]]:
+    """The tensors that lie in each file, by its location."""
     files: dict[str, list[onnx.TensorProto]] = {}
     nodes = [node for function in model.functions for node in function.node]
     for tensor in (*_tensors(model.graph), *_in_nodes(nodes)):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             files.setdefault(_entries(tensor).get("location", ""), []).append(tensor)
-    raise_all([error for location, tensors in files.items() for error in _read(path, location, tensors)])
+    return files
 
 
 def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
