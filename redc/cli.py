@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from redc import __version__
-from redc.option_values import binding, bits, decibels, positive, shape, trials, vector_bits, words
+from redc.option_values import KNOWN_AS, binding, bits, decibels, positive, shape, trials, vector_bits, words
 from runtime.options import add_all_layers, add_engine_arguments, add_run_arguments, seed
 
 INTERRUPTED = 130
@@ -77,17 +77,6 @@ def _nearest(word: str, known: Sequence[str]) -> str | None:
 
     near = difflib.get_close_matches(word.lower(), known, n=1)
     return f"did you mean {near[0]}?" if near else None
-
-
-KNOWN_AS = {
-    "red": "pixel-wise",
-    "prime": "zero-padding",
-    "isaac": "zero-padding",
-    "regan": "zero-padding",
-    "pipelayer": "zero-padding",
-    "fcn-engine": "padding-free",
-}
-"""Designs of the literature -> the mapping that they are; `compare` takes some of these names."""
 
 
 class Misuse(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
@@ -17,7 +16,7 @@ from isa.program import Program, Target
 from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
 from redc.calibration import Port, observe, seeded_samples
-from redc.errors import AssumedInputs, InternalError, UserError, check_by_name
+from redc.errors import AssumedInputs, InternalError, UserError, check_by_name, warn_caller
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model, taken_branches
 from redc.ir.graph import CrossbarOp, Graph, HostOp, Op, ReshapeOp, StencilOp, VectorOp
 from redc.ir.verify import verify_graph
@@ -354,11 +353,10 @@ def known_samples(
             samples[name].shape[1:] == port.shape[1:] for name, port in ports.items()
         ):
             return samples
-    warnings.warn(
+    warn_caller(
         f"no calibration samples: scales come from {runs} standard normal sample{'s' * (runs > 1)}, "
         "default_rng(0); "
         "give real ones with --calibrate FILE.npz",
         AssumedInputs,
-        stacklevel=2,
     )
     return {name: np.asarray(value) for name, value in seeded_samples(ports, runs).items()}

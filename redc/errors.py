@@ -6,6 +6,8 @@ A `UserError` carries a place and a hint and is reported without a traceback; an
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 
@@ -77,6 +79,14 @@ class InternalError(Exception):
 
 class AssumedInputs(UserWarning):
     """Nobody said what the model's inputs look like, so a distribution was assumed."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn of the line that called redc, however deep within redc this is."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "redc":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def check_by_name(place: str, value: object) -> None:

@@ -5,6 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 
+KNOWN_AS = {
+    "red": "pixel-wise",
+    "prime": "zero-padding",
+    "isaac": "zero-padding",
+    "regan": "zero-padding",
+    "pipelayer": "zero-padding",
+    "fcn-engine": "padding-free",
+}
+"""Designs of the literature -> the mapping that they are; `compare` takes some of these names."""
+
 MOST_TRIALS = 1_000_000
 """Machines of one `montecarlo`: their spreads are kept."""
 

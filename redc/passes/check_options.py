@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from redc.errors import UserError
+from collections.abc import Collection
+
+from redc.errors import UserError, did_you_mean
 from redc.mapping.mappings import DECONVOLUTION_MAPPINGS
+from redc.option_values import KNOWN_AS
 from redc.passes.context import AUTO, MERGES, MINIMISE, ORIGINS, Options
 from redc.ranges import METHODS
 
@@ -18,9 +21,10 @@ def check_options(options: Options) -> None:
         ("--calibration", options.calibration, METHODS),
     ):
         if value not in known:
-            raise UserError(
-                f"unknown {flag.strip('-')} {value!r}", place=flag, hint="one of " + ", ".join(known)
-            )
+            hint = f"one of {', '.join(known)}"
+            if near := _meant(value, known):
+                hint = f"{near} It is {hint}"
+            raise UserError(f"unknown {flag.strip('-')} {value!r}", place=flag, hint=hint)
     numbers: tuple[tuple[str, object], ...] = (
         ("--fold", options.fold),
         ("--weight-bits", options.weight_bits),
@@ -49,3 +53,11 @@ def check_options(options: Options) -> None:
     ):
         if bits is not None and not 2 <= bits <= most:
             raise UserError(f"{bits} bits are not supported", place=flag, hint=f"2 to {most}")
+
+
+def _meant(value: object, known: Collection[str]) -> str | None:
+    """A question, where the value is a name that is near one, or that the literature has for one."""
+    if not isinstance(value, str):
+        return None
+    called = KNOWN_AS.get(value.lower())
+    return f"did you mean {called!r}?" if called in known else did_you_mean(value, known)

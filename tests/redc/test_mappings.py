@@ -262,6 +262,15 @@ def test_options_that_do_not_exist_are_refused_with_a_hint() -> None:
         assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("value", "meant"), [("pakced", "packed"), ("Packed", "packed"), ("RED", "pixel-wise")]
+)
+def test_a_misspelt_mapping_is_answered_in_python_as_on_the_command_line(value: str, meant: str) -> None:
+    with pytest.raises(redc.UserError) as caught:
+        redc.compile("GAN_Deconv3", mapping=value)
+    assert f"did you mean '{meant}'? It is one of pixel-wise, packed" in str(caught.value.hint)
+
+
 def _with(table: Any, position: int, seat: Any) -> Any:
     from dataclasses import replace
 

@@ -13,6 +13,7 @@ import pytest
 
 import redc
 from redc.cli import main
+from redc.compare import compare
 
 ROOT = Path(__file__).parents[2]
 OWN = "scales: from the given inputs themselves"
@@ -32,6 +33,14 @@ def test_diff_says_when_its_scales_come_from_the_inputs_that_it_tests() -> None:
     assert OWN not in "\n".join(redc.diff(conv, inputs=X, calibrate=X).about)
     with pytest.warns(redc.AssumedInputs):
         assert OWN not in "\n".join(redc.diff(conv).about)
+
+
+def test_what_was_assumed_is_a_warning_of_the_line_that_called() -> None:
+    conv = model("y = Conv(x, w)")
+    for call in (lambda: redc.compile(conv), lambda: redc.diff(conv), lambda: compare(conv)):
+        with pytest.warns(redc.AssumedInputs) as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_scales_that_the_model_brings_come_from_no_inputs() -> None:
