@@ -27,7 +27,7 @@ SATURATED = 0.1
 """The share of a channel's values that saturate in a sample where some do: a guess."""
 
 BEYOND = 4
-"""How far past the largest value seen codes may reach: two bits' worth."""
+"""How far past the largest value seen codes of 16 bits may reach: two bits' worth."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -98,7 +98,7 @@ class Range:
         extremes = np.maximum(-self.channels.lows[samples], self.channels.highs[samples])
         if self.method in ("min-max", "percentile"):
             return np.asarray(extremes.max(axis=0))
-        return _typical_extremes(extremes, _deviations(bits))
+        return _typical_extremes(extremes, bits)
 
     def bounds(self, bits: int) -> tuple[float, float]:
         """The interval, 0 included, that codes of `bits` bits should span."""
@@ -148,19 +148,21 @@ class Range:
         if self.method in ("min-max", "percentile") or len(lows) < 2:
             return low, high
         room = _room(bits, len(lows))
-        return max(room * low, BEYOND * float(lows.min())), min(room * high, BEYOND * float(highs.max()))
+        most = _most(bits)
+        return max(room * low, most * float(lows.min())), min(room * high, most * float(highs.max()))
 
     def _ends(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
         """Where the ends of a new sample probably lie, from those of every sample."""
         if self.method in ("min-max", "percentile"):
             return float(lows.min()), float(highs.max())
-        low, high = _typical_extremes(np.stack([-lows, highs], axis=1), _deviations(bits))
+        low, high = _typical_extremes(np.stack([-lows, highs], axis=1), bits)
         return -float(low), float(high)
 
 
-def _deviations(bits: int) -> float:
-    """Few bits are better spent on what is common, many on never saturating."""
-    return (bits + 2) / 5
+def _most(bits: int) -> float:
+    """How many times as far as what was seen codes may reach: with 8 bits, which have none to spare, no
+    further at all, BEYOND times with 16."""
+    return 1.0 + (BEYOND - 1) * min(max(bits - 8, 0), 8) / 8
 
 
 def _room(bits: int, samples: int) -> float:
@@ -172,22 +174,24 @@ def _room(bits: int, samples: int) -> float:
     return 1.0 + max(0, bits - 8) / (4 * math.sqrt(samples))
 
 
-def _typical_extremes(extremes: F64, deviations: float) -> F64:
+def _typical_extremes(extremes: F64, bits: int) -> F64:
     """Where a new sample's largest value will probably lie, for each column of (samples, columns).
 
     Largest values of trained networks' samples spread like a log-normal variable, with outliers
     that one calibration set has and the next has not.  So take the median of their logarithms
-    and go up by `deviations` times the distance from there to the 84 % quantile (one standard
-    deviation of a normal variable, unmoved by outliers).  Samples with nothing on that side of zero
-    do not say how far others go there.  One sample is its own extreme, and nothing goes further than
-    BEYOND times what was seen: two samples 1000 times apart are no distribution.
+    and go up by (bits + 2) / 5 times the distance from there to the 84 % quantile (one standard
+    deviation of a normal variable, unmoved by outliers): few bits are better spent on what is common,
+    many on never saturating.  Samples with nothing on that side of zero do not say how far others go
+    there.  One sample is its own extreme, and nothing goes further than `_most` times what was seen:
+    two samples 1000 times apart are no distribution.
     """
+    deviations = (bits + 2) / 5
     most: F64 = extremes.max(axis=0)
     some = most > 0
     seen = extremes[:, some]
     logs = np.sort(np.log(seen, where=seen > 0, out=np.full_like(seen, np.inf)), axis=0)
     middle, upper = _quantiles(logs, (seen > 0).sum(axis=0), MIDDLE_AND_UPPER)
-    most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most[some])
+    most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), _most(bits) * most[some])
     return most
 
 

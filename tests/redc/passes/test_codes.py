@@ -158,11 +158,10 @@ def test_few_samples_leave_wide_codes_room_for_others() -> None:
 
 def test_samples_on_one_side_of_zero_say_nothing_of_the_other() -> None:
     """A single number per sample, of either sign: the negative ones are no zeros that bound the others."""
-    numbers = np.array([0.5, -2.0, 1.0, -0.1, 2.0, -0.7])
-    some = replace(Range.of(numbers.reshape(6, 1), 6), method="log-normal")
-    alone = replace(Range.of(numbers[numbers > 0].reshape(3, 1), 3), method="log-normal")
-    assert some.bounds(8)[1] == pytest.approx(alone.bounds(8)[1])
-    assert some.bounds(8)[1] > 2.0
+    numbers = np.array([[0.5], [-2.0], [1.0], [-0.1], [2.0], [-0.7]])
+    (found,) = _typical_extremes(np.maximum(numbers, 0), 12)
+    assert found == pytest.approx(_typical_extremes(numbers[numbers > 0].reshape(3, 1), 12)[0])
+    assert found > 2.0
 
 
 def test_extremes_of_many_channels_are_those_of_each_alone() -> None:
@@ -171,7 +170,7 @@ def test_extremes_of_many_channels_are_those_of_each_alone() -> None:
     extremes = np.maximum(np.random.default_rng(0).standard_normal((7, 100_000)), 0)
     extremes[:, 0], extremes[0, 1:] = 0.0, 1.0
     start = time.process_time()
-    found = _typical_extremes(extremes, 3.6)
+    found = _typical_extremes(extremes, 16)
     assert time.process_time() - start < 5
     assert found[0] == 0
     for channel in range(1, 50):
