@@ -148,7 +148,7 @@ class Range:
         if self.method in ("min-max", "percentile") or len(lows) < 2:
             return low, high
         room = _room(bits, len(lows))
-        most = _most(bits)
+        most = _most(bits, len(lows))
         return max(room * low, most * float(lows.min())), min(room * high, most * float(highs.max()))
 
     def _ends(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
@@ -159,10 +159,11 @@ class Range:
         return -float(low), float(high)
 
 
-def _most(bits: int) -> float:
-    """How many times as far as what was seen codes may reach: with 8 bits, which have none to spare, no
-    further at all, BEYOND times with 16."""
-    return 1.0 + (BEYOND - 1) * min(max(bits - 8, 0), 8) / 8
+def _most(bits: int, samples: int) -> float:
+    """How many times as far as what was seen codes may reach: BEYOND times with 16 bits; with 8, which
+    have none to spare, the less further the more samples there are."""
+    least = 1.0 + 1.0 / math.sqrt(samples)
+    return least + (BEYOND - least) * min(max(bits - 8, 0), 8) / 8
 
 
 def _room(bits: int, samples: int) -> float:
@@ -191,7 +192,9 @@ def _typical_extremes(extremes: F64, bits: int) -> F64:
     seen = extremes[:, some]
     logs = np.sort(np.log(seen, where=seen > 0, out=np.full_like(seen, np.inf)), axis=0)
     middle, upper = _quantiles(logs, (seen > 0).sum(axis=0), MIDDLE_AND_UPPER)
-    most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), _most(bits) * most[some])
+    most[some] = np.minimum(
+        np.exp(middle + deviations * (upper - middle)), _most(bits, len(extremes)) * most[some]
+    )
     return most
 
 

@@ -99,9 +99,9 @@ def test_samples_that_are_all_there_is_leave_no_room_for_others():
     np.testing.assert_allclose(own.reaches(16), np.abs(values).max(axis=0), rtol=1e-12)
 
 
-def test_eight_bits_reach_no_further_than_what_was_seen():
+def test_eight_bits_reach_little_further_than_what_was_seen():
     """Samples 1000 times apart in size: a new one is hardly larger than the largest of them."""
-    values = np.random.default_rng(0).standard_normal((12, 100)) * np.logspace(-2, 1, 12)[:, None]
-    seen = Range.of(values, 12)
-    assert seen.bounds(8) == (values.min(), values.max())
+    values = np.random.default_rng(0).standard_normal((16, 100)) * np.logspace(-2, 1, 16)[:, None]
+    seen = Range.of(values, 16)
+    assert seen.bounds(8)[1] <= 1.25 * values.max() * (1 + 1e-12)
     assert seen.bounds(16)[1] > 2 * values.max()
