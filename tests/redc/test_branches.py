@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,9 @@ def branch(op: str, name: str = "t", reads: str = "x") -> onnx.GraphProto:
     return helper.make_graph(nodes, op, [], [floats(name)], [factor])
 
 
-def model(nodes: list[onnx.NodeProto], *more: onnx.ValueInfoProto, shape: object = (1, 3, 4, 4)):  # type: ignore[no-untyped-def]
+def model(
+    nodes: list[onnx.NodeProto], *more: onnx.ValueInfoProto, shape: Sequence[int | str] = (1, 3, 4, 4)
+) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "branches",

@@ -107,12 +107,7 @@ end
     assert both(text, x).ravel().tolist() == [5, largest, -largest, 5]
 
 
-def test_weights_of_33_bits_that_read_one_vector_add_up() -> None:
-    text = """\
-.input %x u2[4,1] scale 1 zero 0 onnx "x" u8[4,1] axis 1
-.output %y i64[4,1] scale 1 zero 0 onnx "y" i64[4,1] axis 1
-.const "w" u33[2,1,1] = 3, 5
-.xbar @k[2] 1 x 1 u33 in u2 data "w" place 0
+TWO_OF_ONE = """\
 .layer "l"
 loop q, 0, 4
   drive @k[0], %x[q]
@@ -122,8 +117,18 @@ loop q, 0, 4
   store %y[q], v0
 end
 """
+"""Two sub-crossbars that read the same vector and are added."""
+
+
+def test_weights_of_33_bits_that_read_one_vector_add_up() -> None:
+    text = """\
+.input %x u2[4,1] scale 1 zero 0 onnx "x" u8[4,1] axis 1
+.output %y i64[4,1] scale 1 zero 0 onnx "y" i64[4,1] axis 1
+.const "w" u33[2,1,1] = 3, 5
+.xbar @k[2] 1 x 1 u33 in u2 data "w" place 0
+"""
     x = np.arange(4, dtype=np.uint8)[:, None]
-    assert both(text, x).ravel().tolist() == [0, 8, 16, 24]
+    assert both(text + TWO_OF_ONE, x).ravel().tolist() == [0, 8, 16, 24]
 
 
 def test_weights_whose_sums_leave_64_bits_are_bounded_in_pythons_integers() -> None:
@@ -132,19 +137,11 @@ def test_weights_whose_sums_leave_64_bits_are_bounded_in_pythons_integers() -> N
 .output %y i64[4,1] scale 1 zero 0 onnx "y" i64[4,1] axis 1
 .const "w" i64[2,1,1] = {2**62}, {2**62}
 .xbar @k[2] 1 x 1 i64 in i1 data "w" place 0
-.layer "l"
-loop q, 0, 4
-  drive @k[0], %x[q]
-  drive @k[1], %x[q]
-  fire @k
-  sum v0, @k[0], @k[1]
-  store %y[q], v0
-end
 """
     x = np.array([[-1], [0], [-1], [0]], np.int8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert both(text, x).ravel().tolist() == [-(2**63), 0, -(2**63), 0]
+        assert both(text + TWO_OF_ONE, x).ravel().tolist() == [-(2**63), 0, -(2**63), 0]
     weights = np.array([[2**62, -(2**63)], [2**62, 2**40]], np.int64)
     assert partial_bound(weights, -5, 3) == 5 * 2**63 + 3 * 2**40
 
