@@ -221,8 +221,7 @@ class _Emitter:
         own = tuple(Affine.of({variable: 1}) for variable, _ in [*around, *pixels])
         value = Register(0)
         closing: list[Node] = [Instruction("load", (value, Address(sums, own)))]
-        if bias:
-            closing.append(Instruction("sum", (value, value, *bias)))
+        closing += self._added(op, value, [value], bias)
         closing += self._finish(op, value, Address(target, own))
         return (
             Instruction("clear", (BufferRef(sums),)),
@@ -244,12 +243,10 @@ class _Emitter:
                 terms: list[Operand] = [value] if lines in begun else []
                 terms += products.get(lines, [])
                 ends = turn == last.get(lines, 0)
-                terms += bias if ends else []
-                if lines in products or (ends and terms):
-                    body.append(Instruction("sum", (value, *terms)))
-                    begun.add(lines)
+                body += self._added(op, value, terms, bias if ends else [])
                 if ends:
                     body += self._finish(op, value, place.at(target, lines))
+            begun |= products.keys()
         return body
 
     def _overlapping_rounds(
@@ -290,6 +287,18 @@ class _Emitter:
                 matrix = Matrix(self.names[op.name], index, seat.column_band)
                 found.setdefault(seat.writes, {})[matrix] = None
         return {lines: list(matrices) for lines, matrices in found.items()}
+
+    def _added(
+        self, op: CrossbarOp, value: Register, terms: list[Operand], bias: list[Operand]
+    ) -> list[Node]:
+        """Add up `terms` and the bias; first they get the bits below the point that it has."""
+        body: list[Node] = []
+        if op.fraction and bias and terms:
+            factor = self._constant(f"{self.names[op.name]}.factor", np.array(1 << op.fraction))
+            body = [*self._added(op, value, terms, []), Instruction("mul", (value, value, factor))]
+            terms = [value]
+        terms = [*terms, *bias]
+        return body if terms in ([], [value]) else [*body, Instruction("sum", (value, *terms))]
 
     def _finish(self, op: CrossbarOp | VectorOp, value: Register, target: Address) -> list[Node]:
         """Requantise a register of accumulators, look it up if a table says so, store it.  Sums that

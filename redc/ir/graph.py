@@ -115,6 +115,7 @@ class CrossbarOp:
     # filled by passes, in this order:
     weight_codes: Array | None = None  # int, as `weight`
     weight_bits: int | None = None
+    fraction: int = 0  # bits below the point that the sums get, for a bias that has them
     bias_codes: npt.NDArray[np.int64] | None = None
     correction: npt.NDArray[np.int64] | None = None  # what of `bias_codes` is not `bias`
     requantise: Requantise | None = None

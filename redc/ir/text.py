@@ -80,7 +80,8 @@ def _details(op: Op) -> Iterator[str]:
         if isinstance(op, VectorOp) and op.multipliers is not None:
             yield "multipliers " + ", ".join(map(_array, op.multipliers))
         if op.bias_codes is not None:
-            yield f"bias codes {_array(op.bias_codes)}"
+            fraction = f", {op.fraction} bits below the point" if op.fraction else ""
+            yield f"bias codes {_array(op.bias_codes)}{fraction}"
         if op.requantise is not None:
             yield f"requantise {_requantise(op.requantise)}"
     if isinstance(op, CrossbarOp):

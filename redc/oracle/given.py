@@ -100,11 +100,21 @@ def made_codes(network: Network, node: onnx.NodeProto) -> Given | None:
         return _codes(network, node, 1, 2, _declared(node) or "uint8")
     if node.op_type == "DequantizeLinear":
         held = tensor_codes(network, node.input[0])
-        return held and _codes(network, node, 1, 2, _name(held))
+        name = _name(held) if held else _input_type(network, node.input[0])
+        return _codes(network, node, 1, 2, name) if name in TYPES else None
     if node.op_type in MADE and (node.op_type != "QGemm" or len(node.input) > 7):
         held = None if node.op_type == "QLinearConcat" else tensor_codes(network, node.input[0])
         return _codes(network, node, *MADE[node.op_type], _name(held) if held else "uint8")
     return None
+
+
+def _input_type(network: Network, tensor: str) -> str:
+    """Of the input of the model that `tensor` is or is made of by moving values; else nothing."""
+    while (node := network.maker(tensor)) is not None:
+        if not network.moves(node) and node.op_type not in MOVES:
+            return ""
+        tensor = node.input[0]
+    return network.input_type(tensor).name if tensor in network.inputs else ""
 
 
 def difference(network: Network, node: onnx.NodeProto) -> str:

@@ -87,10 +87,11 @@ class Oracle:
         self._check_zero(chain.operator, layer.source)
         scale_x, scale_y = _scale(layer.source), _scale(layer.result)
         folded = fold(self.network, chain)
-        weights = quantise(folded, layer.weight_bits, scale_x, layer.source_steps)
+        zero, kind_x = layer.source.zero, layer.source.type
+        reach = max(kind_x.high - zero, zero - kind_x.low)
+        unit = scale_y / _steepest(chain.activation)
+        weights = quantise(folded, layer.weight_bits, scale_x, layer.source_steps, reach, unit)
         if layer.correction is not None:
-            zero, kind_x = layer.source.zero, layer.source.type
-            reach = max(kind_x.high - zero, zero - kind_x.low)
             weights = corrected(folded, weights, layer.correction, layer.source_steps, reach)
         x = np.moveaxis(codes.astype(np.int64), -1, layer.source.axis) - layer.source.zero
         if x.size != math.prod(shape):
@@ -110,7 +111,7 @@ class Oracle:
         if function is not None and function.op_type in ("Tanh", "Sigmoid", "Clip"):
             _check_one_scale(function, layer)
         if function is not None and function.op_type in ("Tanh", "Sigmoid"):
-            step = scale_x * weights.scale
+            step = np.ldexp(scale_x * weights.scale, -weights.point)
             return _by_function(function.op_type, last, step, layer.result)
         factor = (scale_x * weights.scale / (scale_y * layer.result_steps)).astype(np.float32)
         if _are_sums(chain) and (scale_y, layer.result.zero, layer.result_steps.size) == (1.0, 0, 1):
@@ -118,6 +119,7 @@ class Oracle:
         if weights.given:  # in float32, as onnxruntime's integer kernels do it
             _check_one_scale(chain.operator, layer)
             factor = np.float32(scale_x) * weights.scale.astype(np.float32) / np.float32(scale_y)
+            factor = np.ldexp(factor, -weights.point)
         exact = self._requantised(function, last, factor, layer.result)
         return Expected(last, exact, exact, exact)
 
@@ -167,6 +169,13 @@ class Oracle:
         return bounds[0], bounds[1]
 
 
+def _steepest(function: onnx.NodeProto | None) -> float:
+    """The slope of the function that ends the layer, or 1 where that is less, but for a Sigmoid."""
+    if function is not None and function.op_type == "LeakyRelu":
+        return max(1.0, float(attributes(function).get("alpha", 0.01)))
+    return 0.25 if function is not None and function.op_type == "Sigmoid" else 1.0
+
+
 def _are_sums(chain: Chain) -> bool:
     """Whether the layer makes what an integer operator does, and nothing else."""
     return chain.operator.op_type.endswith("Integer") and not chain.affine and chain.activation is None
@@ -184,7 +193,7 @@ def _accumulate(node: onnx.NodeProto, x: Int64, weights: Quantised) -> Int64:
     else:
         window = conv_window(node, x.shape[2:], weights.weight.shape[3:])
         product = convolve(x, weights.weight, window)
-    total: Int64 = np.moveaxis(product, 1, -1) + weights.bias
+    total: Int64 = (np.moveaxis(product, 1, -1) << weights.point) + weights.bias
     return total
 
 

@@ -14,10 +14,16 @@ of the specification, for the compiler must arrive at the same integers:
 
 Weights that the file holds as integers are those integers, s_w the file's scale (times f, where a
 BatchNormalization follows); a bias whose integers are on the scale s_x * s_w stays those integers.
+To such weights another bias is finer by a power of two, where whole ones would show in the output:
+
+    point       b_q = rint(b' / (s_x * s_w[m] / 2^p)), and sums are multiplied by 2^p before it is added:
+                p is the least for which |b_q * s_x * s_w[m] / 2^p - b'| is a 16th of what moves the
+                output by one step, in every channel, or the largest for which sums stay in 60 bits
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,13 +63,15 @@ class Folded:
 class Quantised:
     """Integers: weight as `Folded.weight`, bias (M,); `scale` (M,) is float64 of float32 values.
 
-    `given` says that the file holds the weight as integers.
+    `given` says that the file holds the weight as integers; their sums count in steps that are
+    2^`point` times those of the bias.
     """
 
     weight: Int64
     bias: Int64
     scale: F64
     given: bool = False
+    point: int = 0
 
 
 def fold(network: Network, chain: Chain) -> Folded:
@@ -112,9 +120,12 @@ def corrected(folded: Folded, weights: Quantised, correction: Int64, steps: Int6
     return replace(weights, bias=weights.bias + correction)
 
 
-def quantise(folded: Folded, bits: int, input_scale: float, steps: Int64) -> Quantised:
+def quantise(
+    folded: Folded, bits: int, input_scale: float, steps: Int64, reach: int, unit: float
+) -> Quantised:
     """The integers that a program of `bits`-bit weights holds for these weights, whose input's
-    channels have the scales `input_scale * steps`."""
+    channels have the scales `input_scale * steps` and codes up to `reach` from zero; what moves the
+    output by one step is `unit`."""
     groups, depth, width = folded.weight.shape[:3]
     largest = (1 << (bits - 1)) - 1
     if steps.size not in (1, groups * depth):
@@ -124,8 +135,12 @@ def quantise(folded: Folded, bits: int, input_scale: float, steps: Int64) -> Qua
             raise OracleError("the file holds its weights as integers, but its input has steps per channel")
         if np.abs(folded.codes).max() > largest:
             raise OracleError(f"the file's integer weights do not fit {bits} bits on a differential pair")
-        given_bias = np.rint(folded.bias / (input_scale * folded.scale)).astype(np.int64)
-        return Quantised(folded.codes, given_bias, folded.scale, given=True)
+        exact = folded.bias / (input_scale * folded.scale)
+        room = _room(folded.codes, exact, reach)
+        worth = input_scale * folded.scale
+        point = next((p for p in range(room) if not _shows(exact, worth, p, unit)), room)
+        given_bias = np.rint(np.ldexp(exact, point)).astype(np.int64)
+        return Quantised(folded.codes, given_bias, folded.scale, given=True, point=point)
     others = (1, *range(3, folded.weight.ndim))
     own = np.broadcast_to(steps, groups * depth).reshape((groups, depth) + (1,) * (folded.weight.ndim - 2))
     real = folded.weight * own
@@ -137,6 +152,19 @@ def quantise(folded: Folded, bits: int, input_scale: float, steps: Int64) -> Qua
     weight = np.clip(np.rint(real / spread), -largest, largest).astype(np.int64)
     bias = np.rint(folded.bias / (input_scale * scale)).astype(np.int64)
     return Quantised(weight, bias, scale)
+
+
+def _shows(bias: F64, worth: F64, point: int, unit: float) -> bool:
+    """Whether rounding `bias`, in steps of `worth`, to `point` bits below the point shows."""
+    fine = np.ldexp(bias, point)
+    return bool((np.abs(fine - np.rint(fine)) * np.ldexp(worth, -point) > unit / 16).any())
+
+
+def _room(weight: Int64, bias: F64, reach: int) -> int:
+    """How often sums can be doubled and stay in 60 bits."""
+    pixels = np.abs(weight).sum(axis=(0, 1)).max(axis=0)
+    most = max(float(pixels.sum()) * reach + float(np.abs(bias).max()), 2.0**31)
+    return max(0, 60 - math.ceil(math.log2(most)))
 
 
 def _operator(network: Network, node: onnx.NodeProto) -> Folded:

@@ -29,12 +29,12 @@ from redc.ir.graph import (
     Table,
     VectorOp,
 )
-from redc.passes.codes import Chooser, saturates
+from redc.passes.codes import SMALL, Chooser, saturates
 from redc.passes.context import Context, Options
 from redc.passes.correct import mean_drives, mean_error
 from redc.passes.stencil_codes import stencil_codes
 from redc.passes.tables import GRID, SATURATING, build_table, finer, tabulate
-from redc.passes.terms import common_terms
+from redc.passes.terms import TERM_BITS, common_terms, window
 
 TABLE_BITS = 12
 """A function of values of at most so many bits is tabled code by code."""
@@ -172,17 +172,37 @@ def _given(op: CrossbarOp, given: GivenWeight, codes: Mapping[str, Codes]) -> Cr
     bits = max(given.bits, largest.bit_length() + 1)
     x, y = codes[op.input], codes[op.output]
     step = x.scale * given.scale
-    requantise = _requantise(op.activation, step, y)
+    fraction = _fraction(op, given, step, x, y)
+    one = 1 << fraction
+    requantise = _requantise(op.activation, step / one, y)
     if requantise.table is None:
         scale = np.float32(x.scale) * given.scale.astype(np.float32) / np.float32(y.scale)
-        requantise = replace(requantise, scale=scale)
+        requantise = replace(requantise, scale=scale / np.float32(one))
     return replace(
         op,
         weight_codes=given.codes.astype(np.int8 if bits <= 8 else np.int16 if bits <= 16 else np.int32),
         weight_bits=bits,
-        bias_codes=_bias_codes(op, op.bias, step),
+        fraction=fraction,
+        bias_codes=_bias_codes(op, op.bias, step / one),
         requantise=requantise,
     )
+
+
+def _fraction(op: CrossbarOp, given: GivenWeight, step: F64, x: Codes, y: Codes) -> int:
+    """The least number of bits below the point of the sums, whose steps the file gives, at which
+    rounding the bias moves the output by SMALL steps at most; fewer where the sums would not fit."""
+    unit, _ = window(y, op.activation)
+    whole = op.bias / step
+    pixels = np.abs(given.codes.astype(np.int64)).sum(axis=-2)  # (*kernel, M / groups)
+    reach = max(x.high - x.zero, x.zero - x.low)
+    most = float(pixels.max(axis=-1).sum()) * reach + float(np.abs(whole).max())
+    fraction = 0
+    while max(most, 2.0**31) * 2.0 ** (fraction + 1) <= 2.0**TERM_BITS:
+        codes = whole * 2.0**fraction
+        if (np.abs(np.rint(codes) - codes) * (step / 2.0**fraction) <= SMALL * unit).all():
+            break
+        fraction += 1
+    return fraction
 
 
 def _bias_codes(op: CrossbarOp | VectorOp, bias: F64, step: F64) -> Array:

@@ -62,7 +62,7 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
 
     The grid has GRID points per output step (fewer for codes of more than 16 bits), so quantising
     the pre-activation moves the output by at most 1/32 step.  It ends where the function is within
-    a quarter step of its limit, or where it leaves the codes: a line across that knee would fall
+    an eighth of a step of its limit, or where it leaves the codes: a line across that knee would fall
     short of both sides.
     Entries lie so close that a straight line between two errs by at most 1/16 step.  `error`
     is measured against float64 at eight points of every segment and includes both, before the
@@ -70,11 +70,11 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     """
     function = SATURATING[kind]
     step = codes.scale
-    reach = function.reach(min(step / 4, 0.25))
-    grid = max(step / (GRID * function.steepest), reach / LARGEST)
+    reach = function.reach(min(step / 8, 0.25))
+    first, last = _ends(function, codes, reach)
+    grid = max(step / (GRID * function.steepest), -first / LARGEST, last / LARGEST)
     spacing = math.sqrt(8 * (step / 16) / function.curvature)
     shift = max(0, math.floor(math.log2(spacing / grid)))
-    first, last = _ends(function, codes, reach)
     if -reach < first or last < reach:
         segments = max(1, math.ceil((last - first) / grid / 2**shift))
         grid = (last - first) / (segments << shift)

@@ -51,7 +51,7 @@ def common_terms(
     `real` is what one step of each input's codes is worth in the operator's result, before
     `activation`.
     """
-    unit, reach = _window(out, activation)
+    unit, reach = window(out, activation)
     extents = [float(max(codes.high - codes.zero, codes.zero - codes.low)) for codes in sources]
     real, bias = _bounded(combine, real, bias, extents, reach)
     largest = np.maximum.reduce([np.abs(r) for r in np.broadcast_arrays(*real, bias)[:-1]])
@@ -68,16 +68,17 @@ def common_terms(
     return Terms(tuple(np.rint(r / step).astype(np.int64) for r in real), bias, step)
 
 
-def _window(out: Codes, activation: Activation | None) -> tuple[F64, F64]:
+def window(out: Codes, activation: Activation | None) -> tuple[F64, F64]:
     """(unit, reach) of what the activation is given, per channel or for all: how far it may be off
     to move the output by one step, and beyond what magnitude it changes nothing any more."""
     if activation is not None and activation.kind in SATURATING:
         function = SATURATING[activation.kind]
         unit = out.scale / function.steepest
-        return np.array(unit), np.array(function.reach(min(out.scale / 4, 0.25)) + unit)
+        return np.array(unit), np.array(function.reach(min(out.scale / 8, 0.25)) + unit)
     reach = (max(out.high - out.zero, out.zero - out.low) + 1) * out.scales
     if activation is not None and activation.kind == "leaky" and activation.alpha:
         reach = reach / min(1.0, abs(activation.alpha))
+        return out.scales / max(1.0, abs(activation.alpha)), reach
     return out.scales, reach
 
 
