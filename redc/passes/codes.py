@@ -22,6 +22,7 @@ from redc.ir.graph import (
 )
 from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
+from redc.passes.fineness import SMALL, allowances, gain
 from redc.passes.stencil_codes import kept_codes, source_codes
 from redc.passes.tables import SATURATING
 from redc.ranges import Range
@@ -38,13 +39,12 @@ WHOLE_UNIT = 64
 """Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
 resolution (0.14 dB)."""
 
-CONSTANT_BITS = 24
-"""A constant on the vector unit has at most so many, and those of a float32 are no more."""
+FINE_BITS = 24
+"""Constants on the vector unit, and what must be fine, have at most so many: those of a float32."""
+SATURATED_BITS = 18
+"""Of a Tanh or Sigmoid: all that the grid before its table can tell."""
 ENTRANCE_BITS = 24
 """Of real values that several quantisers read: as many as float32 tells apart."""
-SMALL = 1 / 16
-"""Steps of what an operator makes by which the rounding of a constant among its inputs may move it."""
-
 JUDGED = 1 << 20
 """Values of a constant that say which of some scales rounds it least."""
 
@@ -74,12 +74,14 @@ class Chooser:
         read = self._read() if self._correct else {}
         self._ranges = _ranges(graph, self.given, context, {**read, **self._stepped})
         self._wanted: dict[str, Codes] = {}
+        self._fine = {} if options.vector_bits else allowances(graph, self.given, self._extent, self._span)
 
     def bits_of_weights(self, op: CrossbarOp) -> int:
         """Of an operator's weights, if the model does not give them as integers: more where it gives
         fine codes to what is made of them, which they would move by more than a step."""
-        own, out = self.weight_bits, self.given.get(op.output)
-        return own if self.asked or out is None else max(own, out.bits + GUARD_BITS)
+        if self.asked or not (op.output in self.given or op.output in self._fine):
+            return self.weight_bits
+        return max(self.weight_bits, min(self.made(op.output).bits, WIDE_BITS) + GUARD_BITS)
 
     def mean(self, tensor: str) -> F64 | None:
         """Of each channel's values, where a bias correction asks for it and the model has the tensor."""
@@ -109,7 +111,7 @@ class Chooser:
         readers = [op for op in self.graph.consumers(tensor) if isinstance(op, VectorOp)]
         allowed = min((self._allowed(op, tensor) for op in readers), default=math.inf)
         missing = math.ceil(math.log2(max(codes.scale / 2 / allowed, 1.0)))
-        bits = min(codes.bits + missing, max(codes.bits, CONSTANT_BITS))
+        bits = min(codes.bits + missing, max(codes.bits, FINE_BITS))
         return codes if bits == codes.bits else codes_of(value, bits)
 
     def _allowed(self, op: VectorOp, tensor: str) -> float:
@@ -118,13 +120,8 @@ class Chooser:
             return math.inf
         out = self.made(op.output)
         unit = out.scale * min(out.steps, default=1)
-        if op.activation is not None and op.activation.kind in SATURATING:
-            unit /= SATURATING[op.activation.kind].steepest
-        if op.combine == "mul":
-            gain = math.prod(self._extent(name) for name in op.inputs if name != tensor)
-        else:
-            gain = float(np.abs(op.factors[op.inputs.index(tensor)]).max())
-        return SMALL * unit / gain if gain else math.inf
+        found = gain(op, tensor, self._extent, self._span)
+        return SMALL * unit / found if found else math.inf
 
     def _extent(self, tensor: str) -> float:
         """How far from zero a tensor's values go, as far as is known."""
@@ -135,6 +132,11 @@ class Chooser:
             return float(np.abs(value).max(initial=0.0))
         seen = self._ranges.get(tensor)
         return max(-float(seen.lows.min()), float(seen.highs.max())) if seen else 0.0
+
+    def _span(self, tensor: str) -> tuple[float, float]:
+        """From where to where a tensor's values go, as far as is known."""
+        seen = self._ranges.get(tensor)
+        return (float(seen.lows.min()), float(seen.highs.max())) if seen else (-1.0, 1.0)
 
     def outside(self, tensor: str) -> Codes:
         """Of an input, or of what a host makes."""
@@ -190,7 +192,7 @@ class Chooser:
         op = self.graph.producer(tensor)
         if codes is None or (codes.steps and not _takes_steps(op)):
             return self._own(tensor)
-        return _saturated(op, codes.bits) or codes
+        return codes if reader.output in self.given else _saturated(op, codes.bits) or codes
 
     def _joined(self, tensor: str) -> StencilOp | None:
         """The operator that only moves values and that alone reads `tensor`."""
@@ -205,6 +207,18 @@ class Chooser:
         return reader if isinstance(reader, StencilOp) and reader.output in self._moved else None
 
     def _own(self, tensor: str) -> Codes:
+        """With so many bits more as its rounding would show in codes that the model gives."""
+        codes = self._seen(tensor)
+        if tensor in self._driven or tensor not in self._fine:
+            return codes
+        missing = math.ceil(math.log2(max(codes.scale / 2 / max(self._fine[tensor], NOTHING), 1.0)))
+        most = SATURATED_BITS if saturates(self.graph.producer(tensor)) else FINE_BITS
+        more = max(0, min(missing, most - codes.bits))
+        zero = codes.zero << more
+        return replace(codes, bits=codes.bits + more, scale=codes.scale / (1 << more), zero=zero)
+
+    def _seen(self, tensor: str) -> Codes:
+        """What the values seen ask for."""
         bits = self.bits if tensor in self._driven else self.wide
         saturated = _saturated(self.graph.producer(tensor), bits)
         if saturated is not None:

@@ -29,11 +29,12 @@ from redc.ir.graph import (
     Table,
     VectorOp,
 )
-from redc.passes.codes import SMALL, Chooser, saturates
+from redc.passes.codes import Chooser, saturates
 from redc.passes.context import Context, Options
 from redc.passes.correct import mean_drives, mean_error
+from redc.passes.fineness import SMALL
 from redc.passes.stencil_codes import stencil_codes
-from redc.passes.tables import GRID, SATURATING, build_table, finer, tabulate
+from redc.passes.tables import GRID, SAMPLED_BITS, SATURATING, build_table, finer, tabulate
 from redc.passes.terms import TERM_BITS, common_terms, window
 
 TABLE_BITS = 12
@@ -291,9 +292,10 @@ def _direct(op: VectorOp, codes: Mapping[str, Codes]) -> VectorOp | None:
 
 def _function(op: VectorOp, activation: Activation, source: Codes, out: Codes) -> VectorOp:
     """A scalar function: one table over every code of the input; where channels of the output have
-    steps of their own, it is finer than those, and requantised."""
+    steps of their own, or a line between so many codes might cross the knee at which the output
+    saturates, it is finer than those, and requantised."""
     assert activation.function is not None
-    if out.steps:
+    if out.steps or source.bits > SAMPLED_BITS:
         fine = finer(out)
         table = tabulate(activation.function, source, fine, line=1.0, fraction=0)
         then = (fine.scale / out.scales).astype(np.float32)

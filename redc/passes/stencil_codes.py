@@ -10,8 +10,8 @@ import numpy as np
 from redc.ir.graph import Codes, RegionCodes, StencilOp
 from redc.ir.stencil import Region
 
-MULTIPLIER = 1 << 18
-"""The largest multiplier of a weighted sum: finer than 16-bit codes can tell."""
+MULTIPLIER_BITS = 18
+"""Of a weighted sum, finer than 16-bit codes can tell; of finer codes as many more."""
 
 
 def kept_codes(op: StencilOp, codes: Mapping[str, Codes], off: float = 1 / 2) -> Codes | None:
@@ -74,7 +74,7 @@ def _region(op: StencilOp, region: Region, codes: Mapping[str, Codes], out: Code
         step = weights[0]
         multipliers = (1,) * len(weights)
     else:
-        step = max(map(abs, weights)) / MULTIPLIER
+        step = max(map(abs, weights)) / (1 << max(MULTIPLIER_BITS, source.bits + 2))
         multipliers = tuple(round(weight / step) for weight in weights)
     if step == 1.0 and source == out and (op.reduction == "max" or len(weights) == 1):
         return RegionCodes(multipliers, None, none)

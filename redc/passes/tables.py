@@ -25,6 +25,8 @@ LARGEST = (1 << 23) - 1
 """Magnitude of a grid's largest value: `quant` saturates to no larger one than twice it."""
 LINE = 1 / 16
 """Steps of the output by which a straight line may miss the function."""
+SAMPLED_BITS = 18
+"""Of more codes than so many bits tell apart, a table is made from, and held against, every n-th."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,13 @@ def tabulate(
 
     Entries carry `fraction` bits below the point and lie as far apart as keeps every code's straight
     line within `line` steps of the function.  `error` is the largest deviation from float64, over all
-    codes of the input and before the final rounding; that the input itself is rounded is not part
-    of it.
+    codes of the input (over every n-th, where they have more than SAMPLED_BITS) and before the final
+    rounding; that the input itself is rounded is not part of it.
     """
     low, high = source.low - source.zero, source.high - source.zero
-    count = high - low + 1
-    at = np.arange(low, low + 2 * count, dtype=np.float64) * source.scale
+    coarse = max(0, source.bits - SAMPLED_BITS)  # codes from one sample to the next: 2^coarse
+    count = (high - low + 1) >> coarse
+    at = (low + (np.arange(2 * count, dtype=np.float64) * 2**coarse)) * source.scale
     with np.errstate(all="ignore"):
         real = np.nan_to_num(function(at) / codes.scale + codes.zero, nan=codes.zero)
     exact = np.clip(real, codes.low, codes.high)
@@ -156,4 +159,5 @@ def tabulate(
     while beyond - shift > 1:
         middle = (shift + beyond) // 2
         shift, beyond = (middle, beyond) if error(middle) <= line else (shift, middle)
-    return Table(low, high, shift, fraction, entries(shift).copy(), error(shift))  # a view would keep all
+    held = entries(shift).copy()  # a view would keep all
+    return Table(low, high, shift + coarse, fraction, held, error(shift))
