@@ -79,7 +79,7 @@ class Chooser:
     def bits_of_weights(self, op: CrossbarOp) -> int:
         """Of an operator's weights, if the model does not give them as integers: more where it gives
         fine codes to what is made of them, which they would move by more than a step."""
-        if self.asked or not (op.output in self.given or op.output in self._fine):
+        if self.asked or not (op.output in self.given or self._fine.get(op.output)):
             return self.weight_bits
         return max(self.weight_bits, min(self.made(op.output).bits, WIDE_BITS) + GUARD_BITS)
 

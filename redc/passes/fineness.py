@@ -24,11 +24,15 @@ Span = Callable[[str], tuple[float, float]]
 
 def allowances(graph: Graph, given: Mapping[str, Codes], extent: Extent, span: Span) -> dict[str, float]:
     """By how much each tensor may be off, of those that have no codes by the model but vector operators
-    alone between them and some that have: so little that these are off by SMALL steps at most."""
+    alone between them and some that have: so little that these are off by SMALL steps at most.  Not
+    at all where a host part, or a quotient, is on the way, of which nobody knows how much it amplifies."""
     allowed: dict[str, float] = {}
     fixed = {*given, *graph.constants}
     for op in reversed(graph.ops):
-        if isinstance(op, HostOp | CrossbarOp):
+        if isinstance(op, CrossbarOp):
+            continue
+        if isinstance(op, HostOp):
+            allowed |= dict.fromkeys({*op.inputs} - fixed, 0.0)
             continue
         codes = given.get(op.output)
         behind = SMALL * codes.scale if codes else allowed.get(op.output, math.inf)
@@ -41,8 +45,7 @@ def allowances(graph: Graph, given: Mapping[str, Codes], extent: Extent, span: S
 
 
 def gain(op: Op, tensor: str, extent: Extent, span: Span) -> float:
-    """By how much more than the input `tensor` what `op` makes of it may be off.  A quotient by what may
-    be zero knows no bound."""
+    """By how much more than the input `tensor` what `op` makes of it may be off."""
     if isinstance(op, StencilOp):
         if op.reduction == "max":
             return 1.0

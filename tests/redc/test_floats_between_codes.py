@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 import redc
 import runtime
@@ -54,3 +55,20 @@ def test_codes_behind_floats_are_a_step_from_the_files_at_most(drawn):
     got = runtime.run(program, inputs).outputs
     for name, wanted in as_the_file_says(model, inputs).items():
         assert np.abs(got[name].astype(np.int64) - wanted).max() <= 1
+
+
+def test_what_a_host_part_may_quantise_reaches_it_in_24_bits():
+    """In 16 bits some bytes come out otherwise, and the next layer makes hundreds of steps of one."""
+    constants = {"s": np.float32(0.04), "z": np.uint8(128)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Softplus", ["a"], ["b"]),
+        helper.make_node("DynamicQuantizeLinear", ["b"], ["y", "scale", "zero"]),
+    ]
+    inputs = {"x": np.arange(256, dtype=np.uint8).reshape(1, 256)}
+    model = model_of(nodes, constants, inputs, {"y": TensorProto.UINT8})
+    program = redc.compile(model, calibrate=inputs)
+    assert [b.type.bits for b in program.buffers.values() if b.tensor == "b"] == [24]
+    np.testing.assert_array_equal(
+        runtime.run(program, inputs).outputs["y"], as_the_file_says(model, inputs)["y"]
+    )
