@@ -25,7 +25,7 @@ LARGEST = (1 << 23) - 1
 """Magnitude of a grid's largest value: `quant` saturates to no larger one than twice it."""
 LINE = 1 / 16
 """Steps of the output by which a straight line may miss the function."""
-SAMPLED_BITS = 18
+SAMPLED_BITS = 20
 """Of more codes than so many bits tell apart, a table is made from, and held against, every n-th."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from redc.ir.graph import Codes
-from redc.passes.tables import SATURATING, build_table
+from redc.passes.tables import SATURATING, build_table, finer, tabulate
 
 
 @pytest.mark.parametrize("kind", SATURATING)
@@ -28,3 +28,19 @@ def test_a_line_never_crosses_the_knee_where_codes_saturate(
     exact = np.clip(function.function(x) / codes.scale + codes.zero, codes.low, codes.high)
     assert np.abs(found - exact).max() < 0.2  # an eighth where the function nears its limit
     assert np.abs(np.floor(found + 0.5) - exact).max() < 0.7  # `redc diff` allows 3/4
+
+
+def test_a_table_over_codes_of_24_bits_finds_the_knees_between_them() -> None:
+    source, out = Codes(24, True, 100 / 2**23), Codes(16, False, 1 / 65535)
+    fine = finer(out)
+
+    def hard_sigmoid(x: np.ndarray) -> np.ndarray:
+        return np.clip(x / 6 + 0.5, 0, 1)
+
+    table = tabulate(hard_sigmoid, source, fine, line=1.0, fraction=0)
+    knees = np.rint(np.array([[-3.0], [3.0]]) / source.scale) + np.arange(-500, 500)
+    codes = np.append(knees.astype(np.int64), np.arange(source.low, source.high, 997))
+    i, rest = np.divmod(codes - table.low, 1 << table.shift)
+    found = table.entries[i] + (table.entries[i + 1] - table.entries[i]) * (rest / 2**table.shift)
+    off = np.abs(found * fine.scale - hard_sigmoid(codes * source.scale)) / out.scale
+    assert off.max() < 0.5
