@@ -21,6 +21,8 @@ GRID = 16
 """Grid points of the pre-activation per output step, where the function is steepest."""
 FRACTION = 8
 """Bits below the point of a table entry."""
+FARTHEST = 15 << 20
+"""Magnitude of a grid's last point: whole segments of the table end below 2^24, `quant`'s last."""
 LARGEST = (1 << 23) - 1
 """Magnitude of a grid's largest value: `quant` saturates to no larger one than twice it."""
 LINE = 1 / 16
@@ -74,7 +76,7 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     step = codes.scale
     reach = function.reach(min(step / 8, 0.25))
     first, last = _ends(function, codes, reach)
-    grid = max(step / (GRID * function.steepest), -first / LARGEST, last / LARGEST)
+    grid = max(step / (GRID * function.steepest), -first / FARTHEST, last / FARTHEST)
     spacing = math.sqrt(8 * (step / 16) / function.curvature)
     shift = max(0, math.floor(math.log2(spacing / grid)))
     if -reach < first or last < reach:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -10,15 +12,18 @@ from redc.passes.tables import SATURATING, build_table, finer, tabulate
 
 
 @pytest.mark.parametrize("kind", SATURATING)
-@pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("cover", [2.0, 1.01, 0.999, 0.7, 0.3, 0.06, 0.0005])
+@pytest.mark.parametrize(
+    ("bits", "cover"),
+    [*product([8, 16, 18], [2.0, 1.01, 0.999, 0.7, 0.3, 0.06, 0.0005]), (20, 1.0), (20, 1.01)],
+)  # codes of 20 bits are chosen by the compiler, and span the function
 def test_a_line_never_crosses_the_knee_where_codes_saturate(
     kind: str, bits: int, signed: bool, cover: float
 ) -> None:
     function = SATURATING[kind]
     codes = Codes(bits, signed, cover * (function.high - function.low) / 2**bits)
     table, grid = build_table(kind, codes)
+    assert -(2**24) <= table.low < table.high <= 2**24
     x = np.random.default_rng(3).uniform(-12, 12, 20_000)
     x = np.append(x, x * cover / 12)
     u = np.clip(np.rint(x / grid), table.low, table.high).astype(np.int64) - table.low
