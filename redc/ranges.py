@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from redc.channels import Channels
+from redc.held_out import Ends, Rule, best_rule, lost_share
 from redc.histogram import Histogram
-from redc.odd_samples import all_or_typical
 
 Array = npt.NDArray[Any]
 F64 = npt.NDArray[np.float64]
@@ -26,8 +26,20 @@ TAILS = 1e-4
 SATURATED = 0.1
 """The share of a channel's values that saturate in a sample where some do: a guess."""
 
+GROWTH = 1.25
+"""How far a new sample's ends go beyond those of the only one seen: a guess."""
+
 BEYOND = 4
-"""How far past the largest value seen codes of 16 bits may reach: two bits' worth."""
+"""How far past the largest value seen codes may reach: two bits' worth."""
+
+FEW_BITS = 8
+"""So many and fewer reach as far as is best on samples held out; more leave room."""
+
+MOST_LOST = 1 / 50
+"""The part of a sample's energy that codes of FEW_BITS may lose on average; 0.75 dB less with each bit."""
+
+TIMES = (1.0, 1.1, 1.2)
+"""How many times as far as what was seen codes of few bits may reach."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -100,18 +112,31 @@ class Range:
             return np.asarray(extremes.max(axis=0))
         return _typical_extremes(extremes, bits)
 
-    def bounds(self, bits: int) -> tuple[float, float]:
+    def bounds(self, bits: int) -> Ends:
         """The interval, 0 included, that codes of `bits` bits should span."""
         low, high = self._with_room(self.lows, self.highs, bits)
         if self.method == "percentile":
             tails = self.histogram.tails(TAILS)
             return max(low, tails[0]), min(high, tails[1])
         if self.method == "mse":
-            low, high = all_or_typical(self.lows, self.highs, self.histogram, (low, high), 1 << bits)
+            if bits <= FEW_BITS and len(self.lows) > 1:
+                rule = best_rule(self._rules(bits), self.lows, self.highs, self.histogram, 1 << bits)
+                low, high = rule(self.lows, self.highs)
+            lost = lost_share((low, high), self.lows, self.highs, self.histogram)
+            if lost > MOST_LOST * 2 ** ((FEW_BITS - bits) / 4):
+                low, high = min(low, float(self.lows.min())), max(high, float(self.highs.max()))
             return self.histogram.least_error(low, high, 1 << bits, len(self.lows))
         return low, high
 
-    def interval(self, steps: npt.NDArray[np.int64], bits: int) -> tuple[float, float]:
+    def _rules(self, bits: int) -> list[Rule]:
+        """How the interval of a few bits may follow from the ends of every sample."""
+
+        def times(factor: float) -> Rule:
+            return lambda lows, highs: (factor * float(lows.min()), factor * float(highs.max()))
+
+        return [*map(times, TIMES), lambda lows, highs: self._ends(lows, highs, bits)]
+
+    def interval(self, steps: npt.NDArray[np.int64], bits: int) -> Ends:
         """What codes of `bits` bits should span of the channels divided by `steps`, before clipping."""
         assert self.channels is not None
         lows, highs = self.channels.lows / steps, self.channels.highs / steps
@@ -123,17 +148,22 @@ class Range:
 
         Every sample is new to the other half of them, whose steps and interval it is held against.
         It may reach `_room` times as far as it does; and of a channel that goes beyond, SATURATED of
-        the values do, or the only one there is.  A single sample says nothing about another: zeros.
+        the values do, or the only one there is.  A single sample of few bits is held against itself:
+        another goes GROWTH times as far, with one value of a channel.  Zeros for other single samples,
+        and where there are no new ones.
         """
         assert self.channels is not None
         every, width = self.channels.lows.shape
-        if every < 2:
+        if self.own or (every < 2 and bits > FEW_BITS):
             return np.zeros((1, width))
         even, odd = slice(0, None, 2), slice(1, None, 2)
-        room = _room(bits, every // 2)
-        share = max(SATURATED, every / max(1, self.channels.values))
+        halves, share = [(even, odd), (odd, even)], every / max(1, self.channels.values)
+        if every < 2:
+            halves, room = [(even, even)], GROWTH
+        else:
+            room, share = _room(bits, every // 2), max(SATURATED, share)
         found = []
-        for fit, new in ((even, odd), (odd, even)):
+        for fit, new in halves:
             steps = steps_of(self._reaches(bits, fit))
             lows, highs = self.channels.lows / steps, self.channels.highs / steps
             low, high = self._ends(lows[fit].min(axis=1), highs[fit].max(axis=1), bits)
@@ -148,8 +178,7 @@ class Range:
         if self.method in ("min-max", "percentile") or len(lows) < 2:
             return low, high
         room = _room(bits, len(lows))
-        most = _most(bits, len(lows))
-        return max(room * low, most * float(lows.min())), min(room * high, most * float(highs.max()))
+        return max(room * low, BEYOND * float(lows.min())), min(room * high, BEYOND * float(highs.max()))
 
     def _ends(self, lows: F64, highs: F64, bits: int) -> tuple[float, float]:
         """Where the ends of a new sample probably lie, from those of every sample."""
@@ -157,13 +186,6 @@ class Range:
             return float(lows.min()), float(highs.max())
         low, high = _typical_extremes(np.stack([-lows, highs], axis=1), bits)
         return -float(low), float(high)
-
-
-def _most(bits: int, samples: int) -> float:
-    """How many times as far as what was seen codes may reach: BEYOND times with 16 bits; with 8, which
-    have none to spare, the less further the more samples there are."""
-    least = 1.0 + 1.0 / math.sqrt(samples)
-    return least + (BEYOND - least) * min(max(bits - 8, 0), 8) / 8
 
 
 def _room(bits: int, samples: int) -> float:
@@ -183,18 +205,18 @@ def _typical_extremes(extremes: F64, bits: int) -> F64:
     and go up by (bits + 2) / 5 times the distance from there to the 84 % quantile (one standard
     deviation of a normal variable, unmoved by outliers): few bits are better spent on what is common,
     many on never saturating.  Samples with nothing on that side of zero do not say how far others go
-    there.  One sample is its own extreme, and nothing goes further than `_most` times what was seen:
+    there.  One sample is its own extreme, and nothing goes further than BEYOND times what was seen:
     two samples 1000 times apart are no distribution.
     """
     deviations = (bits + 2) / 5
     most: F64 = extremes.max(axis=0)
+    if len(extremes) < 2:
+        return most
     some = most > 0
     seen = extremes[:, some]
     logs = np.sort(np.log(seen, where=seen > 0, out=np.full_like(seen, np.inf)), axis=0)
     middle, upper = _quantiles(logs, (seen > 0).sum(axis=0), MIDDLE_AND_UPPER)
-    most[some] = np.minimum(
-        np.exp(middle + deviations * (upper - middle)), _most(bits, len(extremes)) * most[some]
-    )
+    most[some] = np.minimum(np.exp(middle + deviations * (upper - middle)), BEYOND * most[some])
     return most
 
 
