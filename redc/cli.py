@@ -212,7 +212,7 @@ def add_inputs(sub: argparse.ArgumentParser) -> None:
         "`redc models` are like, else standard normal values",
     )  # fmt: skip
     sub.add_argument(
-        "--input-seed", metavar="S", type=seed, default=1, help="of inputs that nobody gave: default_rng(S) "
+        "--input-seed", metavar="S", type=seed, help="of inputs that nobody gave: default_rng(S) "
         "(default: 1; calibration draws from 0)",
     )  # fmt: skip
 

@@ -403,3 +403,25 @@ def test_a_program_is_not_written_over_the_weights_of_its_model(
     found = only_error(capsys, "compile", "net.onnx", *SHAPE, "-o", "weights.red")
     assert "--output weights.safetensors: this is the file that the command reads" in found
     assert cli.main(["compile", "net.onnx", *SHAPE, "-o", "other.red"]) == 0
+
+
+def test_a_program_is_not_written_over_data_that_no_program_names(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """model.onnx and model.safetensors side by side: the weights of a model, as people publish them."""
+    Path("net.red").unlink()
+    shutil.copy("x.npz", "net.safetensors")
+    before = Path("net.safetensors").read_bytes()
+    found = only_error(capsys, "compile", "net.onnx", *SHAPE)
+    assert "--output net.red: 'net.safetensors', where the data of the program would go, is there" in found
+    assert Path("net.safetensors").read_bytes() == before
+    for _ in range(2):
+        assert cli.main(["compile", "net.onnx", *SHAPE, "-o", "other.red"]) == 0
+
+
+@pytest.mark.parametrize("command", ["diff", "montecarlo"])
+def test_no_seed_draws_inputs_that_are_given(
+    command: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = only_error(capsys, command, "net.onnx", "--input", "x.npz", "--input-seed", "5")
+    assert "--input-seed: the inputs are given: none are drawn" in found

@@ -59,6 +59,19 @@ def shapes_of(pairs: Sequence[tuple[str, tuple[int, ...]]]) -> dict[str, tuple[i
     return shapes or None
 
 
+def inputs_of(options: argparse.Namespace) -> dict[str, Any]:
+    """`--input` and `--input-seed`, as far as they are given."""
+    if options.input is None:
+        return {} if options.input_seed is None else {"input_seed": options.input_seed}
+    if options.input_seed is not None:
+        raise UserError(
+            "the inputs are given: none are drawn", place="--input-seed", hint="leave it out, or --input"
+        )
+    from runtime.npz import read_npz
+
+    return {"inputs": read_npz(options.input, "--input")}
+
+
 def samples_of(path: str | None) -> Mapping[str, Any] | None:
     """The arrays of `--calibrate`."""
     if path is None:

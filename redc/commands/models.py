@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redc.commands.choices import DEFAULTS, bindings, compiling_options, samples_of, shapes_of
+from redc.commands.choices import DEFAULTS, bindings, compiling_options, inputs_of, samples_of, shapes_of
 from redc.commands.told import print_document
 from redc.errors import UserError
 from runtime.report import counted
@@ -29,6 +29,13 @@ def compile_command(options: argparse.Namespace) -> int:
     for written in (output, output.with_suffix(".safetensors")):
         if written.exists():  # else there is nothing to lose, and no need to look into the model
             check_not_read(written, "--output", [*files_read(options), *_data_files(options.model)])
+    data = output.with_suffix(".safetensors")
+    if data.exists() and not output.exists():
+        raise UserError(
+            f"{str(data)!r}, where the data of the program would go, is there already, and no program is",
+            place=f"--output {output}",
+            hint="give the program another name with -o, or remove the file",
+        )
     with progress(f"compiling {options.model}"):
         compiled, shown = _compile(options)
     program = save(compiled.program, output, compiled.comments)
@@ -99,6 +106,11 @@ def check_picture(options: argparse.Namespace) -> None:
         check_not_read(options.plot, "--plot", files_read(options))
 
 
+def _tell_picture(options: argparse.Namespace) -> None:
+    if options.plot:
+        print(f"\npicture  {options.plot}")
+
+
 def _room(options: argparse.Namespace) -> Room:
     return Room.of_terminal(all_layers=options.all_layers)
 
@@ -128,8 +140,7 @@ def map_command(options: argparse.Namespace) -> int:
     print(summary(maps, _room(options)))
     if options.layer:
         print(f"\n{grids(maps[0])}")
-    if options.plot:
-        print(f"\npicture  {options.plot}")
+    _tell_picture(options)
     return 0
 
 
@@ -165,7 +176,6 @@ def _compile(options: argparse.Namespace, *, observe: bool = True) -> tuple[Any,
 def diff_command(options: argparse.Namespace) -> int:
     """`redc diff`: 1 where a promise is broken."""
     from redc.diff import diff
-    from runtime.npz import read_npz
     from runtime.options import machine_seed
     from runtime.progress import progress
 
@@ -175,13 +185,12 @@ def diff_command(options: argparse.Namespace) -> int:
         report = diff(
             options.model,
             program=options.program,
-            inputs=read_npz(options.input, "--input") if options.input is not None else None,
             bind=bindings(options.bind),
             min_sqnr=options.min_sqnr,
             engine=options.engine,
             fidelity=options.fidelity,
             seed=seed,
-            input_seed=options.input_seed,
+            **inputs_of(options),
             **compiling,
         )
     if options.json:
@@ -217,6 +226,7 @@ def compare_command(options: argparse.Namespace) -> int:
         print_document(found.as_dict())
     else:
         print(found.table(Room.of_terminal(all_layers=True)))
+        _tell_picture(options)
     return 0
 
 
@@ -224,7 +234,6 @@ def montecarlo_command(options: argparse.Namespace) -> int:
     """`redc montecarlo`."""
     from redc.montecarlo import montecarlo
     from redc.montecarlo_plot import plot
-    from runtime.npz import read_npz
 
     check_picture(options)
     compiling = compiling_options(options, changed_target=False)
@@ -234,13 +243,12 @@ def montecarlo_command(options: argparse.Namespace) -> int:
     report = montecarlo(
         options.model,
         program=options.program,
-        inputs=read_npz(options.input, "--input") if options.input is not None else None,
         trials=options.trials,
         seed=options.seed,
-        input_seed=options.input_seed,
         engine=options.engine,
         target=target,
         bind=bindings(options.bind),
+        **inputs_of(options),
         **compiling,
     )
     if options.plot:
@@ -249,4 +257,5 @@ def montecarlo_command(options: argparse.Namespace) -> int:
         print_document(report.as_dict())
     else:
         print(report.table(_room(options)))
+        _tell_picture(options)
     return 0
