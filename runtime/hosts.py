@@ -163,7 +163,7 @@ def _checked(part: str, buffer: Buffer, value: Any) -> Array:
             f"it is {value.dtype}{list(value.shape)} for these inputs, "
             f"the program was compiled for {wanted}{list(onnx_shape(buffer))}",
             place=place,
-            hint="its shape depends on the values of the inputs: compile for them",
+            hint="its shape depends on values: compile for these inputs; if it was, with more bits",
         )
     if not buffer.raw and not buffer.whole and np.isnan(value).any():
         raise InputError(
