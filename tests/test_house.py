@@ -16,6 +16,11 @@ import redc
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = ("redc", "isa", "runtime", "models")
+PAGES = [
+    p
+    for folder in (".", "docs", "docs/decisions", "models/zoo")
+    for p in sorted((ROOT / folder).glob("*.md"))
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HEAVY = {"google.protobuf", "lark", "llvmlite", "networkx", "numpy", "onnx", "onnxruntime", "safetensors"}
 
@@ -82,10 +87,20 @@ def test_every_make_command_in_the_readme_exists() -> None:
     assert {"demo", "test"} <= told <= targets
 
 
-def test_every_link_in_the_readme_leads_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ +(.*?) *$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        other = page.parent / path if path else page
+        assert other.exists(), link
+        assert not anchor or anchor in anchors(other), link
 
 
 def test_every_command_in_the_readme_is_one() -> None:
