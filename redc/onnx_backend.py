@@ -8,6 +8,9 @@ A program is made for one shape of every input and for one value of every input 
 must hold.  So nothing is compiled before the first `run`; each new combination costs one more
 compilation, and scales are calibrated on the inputs of that first call unless `calibrate` gives
 samples.
+
+Nodes that the accelerator does not run are an error, so that a runner judges what redc itself runs;
+`prepare(model, host=True)` lets onnxruntime run them, as `redc.compile` does unless told otherwise.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ OWN_BITS = frozenset(
 COMPILING = frozenset(inspect.signature(compile_model).parameters) - {"model", "shapes", "bind", "own"}
 RUNNING = frozenset({"engine", "fidelity", "seed", "device"})
 IGNORED = frozenset({"rtol", "atol", "no_host"})
-"""What the runner hands on for itself; and no operator goes to a host anyway."""
+"""What the runner hands on for itself; and no operator goes to a host unless `host` says so."""
 
 
 class RedcRep(BackendRep):
@@ -71,7 +74,7 @@ class RedcRep(BackendRep):
         self._outputs = [value.name for value in model.graph.output]
         self._running = {name: options[name] for name in RUNNING & options.keys()}
         bits = None if any(_operator(node) in OWN_BITS for node in model.graph.node) else BITS
-        self._compiling: dict[str, Any] = {"weight_bits": bits, "input_bits": bits}
+        self._compiling: dict[str, Any] = {"weight_bits": bits, "input_bits": bits, "host": False}
         self._compiling |= {name: options[name] for name in COMPILING & options.keys()}
         self._bound: dict[Any, tuple[str, ...]] = {}
         self.programs: dict[Any, runtime.Loaded] = {}
@@ -86,7 +89,8 @@ class RedcRep(BackendRep):
         feeds = self._feeds(inputs)
         shapes = tuple((name, value.shape) for name, value in feeds.items())
         if shapes not in self._bound:
-            self._bound[shapes] = tuple(needed_values(self._model, feeds))
+            hosts = bool(self._compiling["host"])
+            self._bound[shapes] = tuple(needed_values(self._model, feeds, hosts=hosts))
         bound = {name: feeds.pop(name) for name in self._bound[shapes]}
         key = (shapes, tuple(_digest(value) for value in bound.values()))
         if key not in self.programs:
@@ -99,9 +103,7 @@ class RedcRep(BackendRep):
         options: dict[str, Any] = {
             "calibrate": feeds,
             "own": "calibrate" not in self._compiling,
-            "host": False,
-        }
-        options |= self._compiling
+        } | self._compiling
         return runtime.load(compile_model(self._model, shapes=shapes, bind=bound, **options), **self._running)
 
     def _feeds(self, inputs: Any) -> dict[str, Array]:

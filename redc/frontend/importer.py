@@ -330,8 +330,8 @@ def _reject_unsupported(source: Source, given: Mapping[str, tuple[int, ...]], us
         for operator, same in by_operator.items()
     )
     count = "1 node has an operator" if len(nodes) == 1 else f"{len(nodes)} nodes have operators"
-    hint = f"the host runs it, if hosts are allowed; supported are {', '.join(IMPORTERS)}, and Constant and "
-    hint += "what only computes shapes"
+    it = "it" if len(nodes) == 1 else "them"
+    hint = f"a host runs {it} if it may: leave out --no-host, or in Python give host=True; else replace {it}"
     what = f"{count} that the accelerator does not run:{lines}"
     first = UserError(what, place=source.title, hint=hint)
     raise_all([first, *_others_on_hosts(source, given, used, {node.index for node in nodes})])

@@ -86,6 +86,23 @@ def test_a_program_is_compiled_for_every_shape_and_every_weight_once(model: onnx
     assert len(prepared.programs) == 3
 
 
+def test_nodes_of_the_host_are_an_error_that_says_how_to_allow_them() -> None:
+    model = parse(
+        "a = ConvTranspose(x, w) b = Sinh(a) y = Gather<axis = 3>(b, i)",
+        x="float[1, 1, 2, 2] x, float[1, 1, 1, 1] w, int64[1] i",
+        y="float[1, 1, 2, 1] y",
+    )
+    x = np.array([[[[1, 2], [3, 4]]]], np.float32)
+    w, second = np.full((1, 1, 1, 1), 0.5, np.float32), np.array([1])
+    with pytest.raises(UserError, match=r"Sinh[\s\S]*in Python give host=True"):
+        backend.prepare(model).run([x, w, second])
+    prepared = backend.prepare(model, host=True)
+    for index in (second, 0 * second):
+        (y,) = prepared.run([x, w, index])
+        np.testing.assert_allclose(y, np.sinh(x / 2)[..., index], atol=1e-3)
+    assert len(prepared.programs) == 1  # whole numbers are an input of the host
+
+
 def test_one_array_a_list_or_names_and_lists_of_numbers_are_inputs() -> None:
     prepared = backend.prepare(parse("y = Relu(x)", x="float[2] x", y="float[2] y"))
     for inputs in (np.array([-1, 1], np.float32), [[-1, 1]], {"x": [-1, 1]}):
