@@ -197,7 +197,7 @@ def summary(maps: Sequence[LayerMap], room: Room = EVERYTHING) -> str:
 def grids(layer: LayerMap) -> str:
     """Every sub-crossbar as a grid: a line per row band, a kernel pixel or `-` per column band."""
     seats = {(s.array, s.row_band, s.column_band): s for s in layer.table.placements}
-    width = max(len(_pixel(s.pixel.index)) for s in layer.table.placements)
+    width = max(len(pixel_text(s.pixel.index)) for s in layer.table.placements)
     lines: list[str] = []
     for array in range(layer.crossbar.count):
         index = list(layer.index(array))
@@ -205,12 +205,13 @@ def grids(layer: LayerMap) -> str:
         for band in range(layer.crossbar.row_bands):
             row = [seats.get((array, band, c)) for c in range(layer.crossbar.column_bands)]
             held = [seat for seat in row if seat]
-            cells = " ".join((_pixel(seat.pixel.index) if seat else "-").ljust(width) for seat in row)
+            cells = " ".join((pixel_text(seat.pixel.index) if seat else "-").ljust(width) for seat in row)
             reads = f"  reads {coordinate_text(held[0].reads, layer.table)}" if held else ""
             turn = f" in turn {held[0].turn}" if held and layer.table.turns > 1 else ""
             lines.append(f"  {cells}{reads}{turn}".rstrip())
     return "\n".join(lines)
 
 
-def _pixel(index: Index) -> str:
+def pixel_text(index: Index) -> str:
+    """A kernel pixel's index, `1,0`; `all` of a weight that has no kernel axes."""
     return ",".join(map(str, index)) or "all"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from redc.array_map import LayerMap
+from redc.array_map import LayerMap, pixel_text
 from redc.errors import UserError
 from redc.figure_file import INK, PALETTE, check_plot, light, write_figure
 from redc.ir.text import coordinate_text
-from redc.mapping.schedule import Line, Placement
+from redc.mapping.schedule import Line
 from runtime.report import percent
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ LABELS = 24
 """Bands with a label on an axis."""
 LABEL = 7
 """Points of such a label."""
+SMALL, LEAST = 6.0, 3.2
+"""Points of a kernel index: below, it stands upright where it is larger so; below, it is left out."""
 CHARACTER = 0.6
 """Width of a character over its height."""
 EMPTY, BLANK, EDGE = "#ececea", "#ffffff", "#30343a"
@@ -55,6 +57,9 @@ def plot(maps: Sequence[LayerMap], path: Path) -> None:
     panels = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     for layer, axes, height in zip(maps, panels, heights, strict=True):
         _panel(layer, axes, height - HEAD)
+    figure.draw_without_rendering()  # how large the panels are is known from here on
+    for layer, axes in zip(maps, panels, strict=True):
+        _label_seats(layer, axes)
     write_figure(figure, path)
 
 
@@ -79,7 +84,12 @@ def _outline(layer: LayerMap) -> tuple[int, int]:
 
 
 def _gap(layer: LayerMap) -> float:
-    return 0.08 * min(_outline(layer))
+    return 0.08 * min(_outline(layer)) if layer.crossbar.count > 1 else 0.0
+
+
+def _corner(layer: LayerMap, array: int) -> tuple[float, float]:
+    (_, across), (high, wide), gap = _grid(layer), _outline(layer), _gap(layer)
+    return (array % across) * (wide + gap), (array // across) * (high + gap)
 
 
 def _height(layer: LayerMap, tallest: float) -> float:
@@ -95,16 +105,13 @@ def _panel(layer: LayerMap, axes: Axes, inches: float) -> None:
 
     down, across = _grid(layer)
     high, wide = _outline(layer)
-    gap = _gap(layer) if layer.crossbar.count > 1 else 0
+    gap = _gap(layer)
     phases = {p: n for n, p in enumerate(dict.fromkeys(s.writes for s in layer.table.placements))}
     colours = _colours(len(phases))
 
-    def corner(array: int) -> tuple[float, float]:
-        return (array % across) * (wide + gap), (array // across) * (high + gap)
-
     arrays, places, seats, fills = [], [], [], []
     for array in range(layer.crossbar.count):
-        x, y = corner(array)
+        x, y = _corner(layer, array)
         for tile in layer.tiles(array):
             top, left = tile.rows[0], tile.columns[0]
             size = min(layer.capacity[1], wide), min(layer.capacity[0], high)
@@ -112,7 +119,7 @@ def _panel(layer: LayerMap, axes: Axes, inches: float) -> None:
         places.append(Rectangle((x, y), layer.matrix[1], layer.matrix[0]))
     height, width = layer.band
     for seat in layer.table.placements:
-        x, y = corner(seat.array)
+        x, y = _corner(layer, seat.array)
         seats.append(Rectangle((x + seat.column_band * width, y + seat.row_band * height), width, height))
         fills.append(colours[phases[seat.writes]])
     axes.add_collection(PatchCollection(arrays, facecolor=EMPTY, edgecolor="none"))
@@ -130,7 +137,6 @@ def _panel(layer: LayerMap, axes: Axes, inches: float) -> None:
     if to_scale:
         scale = min(scale), min(scale)
         axes.set_aspect("equal", anchor="NW")
-    _label_seats(layer, axes, corner, scale)
     _label_axes(layer, axes, scale)
     _name_phases(layer, axes, phases, colours)
     for side in axes.spines.values():
@@ -159,36 +165,39 @@ def _name_phases(layer: LayerMap, axes: Axes, phases: dict[Phase, int], colours:
     axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
 
 
-def _label_seats(layer: LayerMap, axes: Axes, corner: Any, scale: tuple[float, float]) -> None:
-    """Kernel indices, as large as they fit; none where nobody could read them."""
+def _label_seats(layer: LayerMap, axes: Axes) -> None:
+    """Kernel indices, as large as they fit, upright if only so; none where nobody could read them."""
+    ((left, top), (right, bottom)) = axes.transData.transform([(0, 0), layer.band[::-1]])
+    points = 72 / axes.figure.dpi
+    wide, high = (right - left) * points, (top - bottom) * points
     height, width = layer.band
-    longest = max(len(_name(seat)) for seat in layer.table.placements)
-    size = min(9.0, width * scale[0] / (CHARACTER * longest), height * scale[1] / 1.3)
-    if size < 3.2:
+    names = [pixel_text(seat.pixel.index) for seat in layer.table.placements]
+    long = CHARACTER * (1 + max(map(len, names)))  # a character between neighbours
+    flat, upright = (min(9.0, along / long, across / 1.3) for along, across in ((wide, high), (high, wide)))
+    size = flat if flat >= SMALL else max(flat, upright)
+    if size < LEAST:
         return
     cut = any(len(list(layer.tiles(array))) > 1 for array in range(layer.crossbar.count))
-    for seat in layer.table.placements:
-        x, y = corner(seat.array)
+    for seat, name in zip(layer.table.placements, names, strict=True):
+        x, y = _corner(layer, seat.array)
         axes.text(
-            x + (seat.column_band + 0.5) * width, y + (seat.row_band + 0.5) * height, _name(seat),
+            x + (seat.column_band + 0.5) * width, y + (seat.row_band + 0.5) * height, name,
             ha="center", va="center", fontsize=size, color=INK, clip_on=True,
+            rotation=0 if size == flat else 90,
             bbox={"boxstyle": "round,pad=0.15", "fc": "#ffffffc8", "ec": "none"} if cut else None,
         )  # fmt: skip
 
 
-def _name(seat: Placement) -> str:
-    return ",".join(map(str, seat.pixel.index))
-
-
 def _label_axes(layer: LayerMap, axes: Axes, scale: tuple[float, float]) -> None:
-    """Where there is one matrix: what each row band reads and each column band feeds, if that is
-    readable at so many points per line across and down; upright where it is too long."""
+    """Where there is one matrix and pixels have axes: what each row band reads and each column band
+    feeds, if that is readable at so many points per line across and down; upright where it is too
+    long."""
     axes.tick_params(length=0, labelsize=LABEL, colors=INK)
     height, width = layer.band
     table = layer.table
     rows = {s.row_band: coordinate_text(s.reads, table) for s in table.placements}
     columns = {s.column_band: coordinate_text(s.writes, table) for s in table.placements}
-    alone = layer.crossbar.count == 1
+    alone = layer.crossbar.count == 1 and bool(table.rounds)
     if alone and len(rows) <= LABELS and height * scale[1] >= LABEL:
         axes.set_yticks([(band + 0.5) * height for band in rows], rows.values())
         axes.set_ylabel("row bands read", fontsize=8)

@@ -1,0 +1,109 @@
+"""`redc map --plot` draws any layer under any mapping, with words that one can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import models
+from redc.array_map import LayerMap, layer_maps
+from redc.array_plot import PANELS, plot
+from redc.cli import main
+from redc.compiler import compile_with
+from redc.passes import Options
+from tests.redc.layers import deconvolution
+from tests.redc.test_mappings import MAPPINGS
+
+pytest.importorskip("matplotlib", reason="pictures need the extra `plot`")
+
+
+def layer(node: str, x: list[int], w: tuple[int, ...]) -> onnx.ModelProto:
+    """The one node `y = ...(x, w)`, its weights all one."""
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 17]> g (float{x} x) => (float y) {{ y = {node} }}'
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(w, np.float32), "w"))
+    return model
+
+
+PLAIN = {
+    "Gemm": layer("Gemm(x, w)", [2, 40], (40, 9)),
+    "MatMul": layer("MatMul(x, w)", [1, 7, 40], (40, 33)),
+    "Conv": layer("Conv<pads = [1, 1, 1, 1]>(x, w)", [1, 8, 6, 6], (5, 8, 3, 3)),
+    "Conv 1-D": layer("Conv<strides = [2]>(x, w)", [1, 40, 9], (5, 40, 5)),
+    "Conv 3-D": layer("Conv(x, w)", [1, 3, 4, 4, 4], (5, 3, 3, 3, 3)),
+    "grouped Conv": layer("Conv<group = 4>(x, w)", [1, 64, 6, 6], (64, 16, 3, 3)),
+    "depthwise Conv": layer("Conv<group = 32>(x, w)", [1, 32, 6, 6], (32, 1, 3, 3)),
+}
+DECONVOLUTIONS = {
+    "1-D": deconvolution((1, 40, 4), (40, 33, 5), strides=[2]),
+    "2-D": deconvolution((1, 9, 4, 4), (9, 5, 3, 3), strides=[2, 2]),
+    "3-D": deconvolution((1, 3, 2, 2, 2), (3, 2, 3, 3, 3), strides=[2, 2, 2]),
+    "grouped": deconvolution((1, 64, 4, 4), (64, 8, 4, 4), strides=[2, 2], group=4),
+    "depthwise": deconvolution((1, 30, 4, 4), (30, 1, 4, 4), strides=[2, 2], group=30),
+    "large stride": deconvolution((1, 2, 4, 4), (2, 2, 16, 16), strides=[8, 8]),
+}
+
+
+def mapped(model: onnx.ModelProto | str, target: str, **options: Any) -> list[LayerMap]:
+    compiled = compile_with(model, Options(**options), target=target, observe=False)
+    return layer_maps(compiled)
+
+
+def draw(maps: list[LayerMap], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The figure of these layers, laid out and not written."""
+    drawn: list[Any] = []
+    monkeypatch.setattr("redc.array_plot.write_figure", lambda figure, _: drawn.append(figure))
+    plot(maps, Path("map.png"))
+    drawn[0].draw_without_rendering()
+    return drawn[0]
+
+
+def check_words(figure: Any) -> None:
+    """Every word is there, and none lies on another."""
+    for axes in figure.axes:
+        for labels in (axes.texts, axes.get_xticklabels(), axes.get_yticklabels()):
+            assert all(label.get_text() not in ("", "[]") for label in labels)
+            boxes = np.array([label.get_window_extent().extents for label in labels]).reshape(-1, 4)
+            left, low, right, high = boxes.T[:, :, None]
+            meet = (left < right.T) & (right > left.T) & (low < high.T) & (high > low.T)
+            assert meet.sum() == len(labels), "words overprint"
+
+
+def in_panels(maps: list[LayerMap]) -> Iterator[list[LayerMap]]:
+    for start in range(0, len(maps), PANELS):
+        yield maps[start : start + PANELS]
+
+
+@pytest.mark.parametrize("target", ["red-65nm", "isaac"])
+def test_every_kind_of_layer_is_drawn_with_words_that_do_not_touch(
+    target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = [found for model in PLAIN.values() for found in mapped(model, target)]
+    assert len(maps) == len(PLAIN)
+    for few in in_panels(maps):
+        check_words(draw(few, monkeypatch))
+
+
+@pytest.mark.parametrize("target", ["red-65nm", "isaac"])
+@pytest.mark.parametrize("options", MAPPINGS, ids=str)
+def test_every_mapping_of_every_kind_of_deconvolution_is_drawn(
+    options: dict[str, Any], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = [found for model in DECONVOLUTIONS.values() for found in mapped(model, target, **options)]
+    assert len(maps) == len(DECONVOLUTIONS)
+    for few in in_panels(maps):
+        check_words(draw(few, monkeypatch))
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_of_the_zoo_is_drawn(name: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "map.svg"
+    assert main(["map", name, "--plot", str(path), "--mapping", "packed"]) == 0
+    assert path.stat().st_size > 5000
