@@ -50,6 +50,8 @@ def run_command(options: argparse.Namespace) -> int:
     import isa
     from runtime.count import count
 
+    if not Path(options.program).exists():
+        isa.load(options.program)  # raises: what the command lacks beside it matters less
     check_options(options)
     program = isa.load(options.program)
     if options.output is not None:

@@ -152,6 +152,7 @@ def test_bad_input_files_are_one_error(
         (["p.red", "--input", "in.npz", "--output", "."], "it is a folder"),
         (["p.red", "--input", "wrong.npz"], 'the program has no input "z"'),
         (["missing.red", "--count-only"], "cannot read this program"),
+        (["missing.red"], "cannot read this program"),
     ],
 )
 def test_bad_commands_are_one_error_with_exit_status_2(
