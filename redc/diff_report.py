@@ -131,7 +131,7 @@ class Report:
     `inputs` gives for each the share of its values that the program clips.  `problems` are faults
     of the whole program (an operator that no layer computes); `about` says what was assumed, such
     as inputs; `notes` are things to know of the outcome.  `hosts` are the reasons why nodes are not the
-    accelerator's, by layer.
+    accelerator's, by layer; a program that came with the model does not tell them.
     """
 
     model: str
@@ -218,10 +218,17 @@ class Report:
                 "host_s": self.host_s,
                 "macs": self.macs,
             },
-            "hosts": [{"name": name, "reasons": list(reasons)} for name, reasons in self.hosts.items()],
+            "hosts": [
+                {"name": layer.name, "nodes": list(layer.nodes), "reasons": self._reasons(layer.name)}
+                for layer in self.layers
+                if layer.kind == "host"
+            ],
             "inputs": [{"name": name, "clipped": part} for name, part in self.inputs.items()],
             "notes": [*self.about, *self.notes],
         }
+
+    def _reasons(self, layer: str) -> list[str] | None:
+        return list(self.hosts[layer]) if layer in self.hosts else None
 
     def table(self, room: Room = EVERYTHING) -> str:
         """The report as text: layers, outputs, notes, and the verdict in the last line."""

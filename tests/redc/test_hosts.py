@@ -310,6 +310,12 @@ def test_diff_says_why_nodes_are_on_the_host_and_the_warning_comes_first(
     assert main(["diff", str(path), "--json"]) == 0
     document = json.loads(capsys.readouterr().out.partition("\n")[2])
     assert len(document["hosts"][0]["reasons"]) == 2
+    program = str(tmp_path / "m.red")
+    assert main(["compile", str(path), "-o", program]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(path), "--program", program, "--json"]) == 0
+    (part,) = json.loads(capsys.readouterr().out)["hosts"]
+    assert part == document["hosts"][0] | {"reasons": None}  # a program does not tell them
 
 
 def test_compare_and_map_know_hosts(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
