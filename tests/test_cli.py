@@ -159,9 +159,23 @@ def test_an_input_of_another_shape_than_was_asked_for_is_told_as_an_input(
 ) -> None:
     np.savez("bad.npz", x=np.ones((1, 1, 3, 3), np.float32))
     found = only_error(capsys, "diff", "net.onnx", *SHAPE, "--input", "bad.npz")
-    assert "inputs: 'x' is float32 [1, 1, 3, 3]\n  hint: it is compiled for float32 [1, 1, 2, 2]" in found
+    assert (
+        "--input bad.npz: 'x' is float32 [1, 1, 3, 3]\n  hint: it is compiled for float32 [1, 1, 2, 2]"
+        in found
+    )
     found = only_error(capsys, "diff", "net.onnx", *SHAPE, "--input", "x.npz", "--calibrate", "bad.npz")
-    assert "calibration samples: samples of 'x' are float32 [1, 1, 3, 3]" in found
+    assert "--calibrate bad.npz: samples of 'x' are float32 [1, 1, 3, 3]" in found
+
+
+def test_arrays_of_other_names_are_told_with_their_file(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez("other.npz", z=X)
+    told = "other.npz: no input is called 'z'; input 'x' is missing"
+    for command in (["compile", "net.onnx", "-o", "new.red"], ["diff", "net.onnx"]):
+        assert f"--calibrate {told}" in only_error(capsys, *command, *SHAPE, "--calibrate", "other.npz")
+    found = only_error(capsys, "diff", "net.onnx", *SHAPE, "--input", "other.npz")
+    assert "--input other.npz: the model has no input 'z'; input 'x' is missing" in found
 
 
 def test_samples_of_a_smaller_float_type_are_taken(here: Path) -> None:

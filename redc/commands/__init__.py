@@ -30,6 +30,7 @@ def run_command(options: argparse.Namespace) -> int:
                 sys.stdout.flush()
             return status
     except (UserError, ProgramError, InputError) as error:
+        _name_file(options, error)
         return report_errors(error.as_dicts(), str(error), json=options.json)
     except MemoryError as error:
         large = _too_large(options, error)
@@ -47,6 +48,19 @@ def run_command(options: argparse.Namespace) -> int:
     except InternalError as error:
         print(error, file=sys.stderr)
         return BUG
+
+
+def _name_file(options: argparse.Namespace, error: Exception) -> None:
+    """What is wrong with samples or inputs lies in the file that they came from."""
+    if not isinstance(error, UserError):
+        return
+    from redc.calibration import OWN, SAMPLES
+
+    for option, place in (("calibrate", SAMPLES), ("input", OWN)):
+        path = getattr(options, option, None)
+        for single in error.errors:
+            if path is not None and single.place == place:
+                single.place = f"--{option} {path}"
 
 
 def _too_large(options: argparse.Namespace, error: MemoryError) -> UserError:
