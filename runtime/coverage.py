@@ -29,6 +29,8 @@ FEW = 64
 """In fewer values, or with fewer codes, the largest and the smallest alone are too large a share."""
 
 HINT = "compile it with inputs like these: --calibrate FILE.npz"
+BY_HAND = "give it a scale that fits inputs like these"
+"""The same for a program whose layers name no nodes of a model."""
 
 
 def clipped(buffer: Buffer, values: Array, steps: Array | int = 1) -> float | None:
@@ -72,11 +74,10 @@ def input_notes(
                 f"{low:.4g} to {high:.4g}, and are clipped"
             )
         elif 1 < span <= COARSE * codes:
-            problem = (
-                f"its values span {math.ceil(span)} of {codes:,} codes: the program's scale is too coarse"
-            )
+            used = f"{math.ceil(span)} of {codes:,} codes"
+            problem = f"its values span {used}: the program's scale is coarse for them"
         if problem:
-            notes.append(f'input "{printable(name)}": {problem}; {HINT}')
+            notes.append(f'input "{printable(name)}": {problem}; {_hint(program)}')
     return tuple(notes)
 
 
@@ -122,5 +123,9 @@ def layer_notes(program: Program, shares: Sequence[float | None]) -> list[str]:
     most = f"most in {printable(name)!r} ({percent(share)})"
     return [
         f"{len(many)} of {known} crossbar layers saturate: more than {100 * MUCH:g} % of their values are "
-        f"the largest or smallest that the program's scales cover, {most}; {HINT}"
+        f"the largest or smallest that the program's scales cover, {most}; {_hint(program)}"
     ]
+
+
+def _hint(program: Program) -> str:
+    return HINT if any(layer.nodes for layer in program.layers) else BY_HAND

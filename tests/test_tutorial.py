@@ -45,8 +45,12 @@ def test_the_commands_print_what_the_tutorial_shows(first: Path, capsys: pytest.
             assert done.stdout.strip() == shown(command)
         else:
             assert cli.main(words[1:]) == 0
+            printed = capsys.readouterr().out
             if words[1] == "check":
-                assert capsys.readouterr().out.strip() == shown(command)
+                assert printed.strip() == shown(command)
+            else:
+                assert "its values span 15 of 256 codes" in printed
+                assert "--calibrate" not in printed  # nothing here was compiled
     assert cli.main(["run", "first.red", "--input", "x.npz", "--engine", "step", "--trace"]) == 0
     assert " 258 " in capsys.readouterr().out
     assert cli.main(["fmt", "--check", "first.red"]) == 0

@@ -56,7 +56,7 @@ def test_what_is_clipped_is_what_no_code_stands_for() -> None:
     [
         (63.5, 0, None),
         (127.0, 0.5, "50.0 % of its values lie outside of what the program's scale covers, -64 to 63.5"),
-        (2.0, 0, "its values span 5 of 256 codes: the program's scale is too coarse"),
+        (2.0, 0, "its values span 5 of 256 codes: the program's scale is coarse for them"),
         (0.0, 0, None),
     ],
 )
@@ -68,7 +68,11 @@ def test_a_run_says_which_inputs_the_scales_do_not_fit(
         assert result.clipped["x"] == pytest.approx(share, abs=0.01)
         notes = [note for note in result.notes if note.startswith('input "x": ')]
         assert len(notes) == (told is not None)
-        assert all(str(told) in note and "--calibrate" in note for note in notes)
+        assert all(str(told) in note and "give it a scale" in note for note in notes)
+        compiled = isa.parse(LAYER.replace('"copy"', '"copy" nodes "copy"'))
+        again = runtime.run(compiled, {"x": inputs(largest)}, engine=engine).notes
+        assert len(again) == len(notes)
+        assert all(str(told) in note and "--calibrate" in note for note in again)
 
 
 def test_layers_that_saturate_are_told_with_the_share(
