@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import numpy_helper
 
 import models
+from isa.program import Target
+from redc.array_layout import layout
 from redc.array_map import LayerMap, layer_maps
 from redc.array_plot import PANELS, plot
 from redc.cli import main
 from redc.compiler import compile_with
 from redc.passes import Options
-from tests.redc.layers import deconvolution
+from tests.redc.layers import deconvolution, deconvolutions
+from tests.redc.test_conservation import targets
 from tests.redc.test_mappings import MAPPINGS
 
 pytest.importorskip("matplotlib", reason="pictures need the extra `plot`")
@@ -51,7 +56,7 @@ DECONVOLUTIONS = {
 }
 
 
-def mapped(model: onnx.ModelProto | str, target: str, **options: Any) -> list[LayerMap]:
+def mapped(model: onnx.ModelProto | str, target: str | Target, **options: Any) -> list[LayerMap]:
     compiled = compile_with(model, Options(**options), target=target, observe=False)
     return layer_maps(compiled)
 
@@ -74,6 +79,60 @@ def check_words(figure: Any) -> None:
             left, low, right, high = boxes.T[:, :, None]
             meet = (left < right.T) & (right > left.T) & (low < high.T) & (high > low.T)
             assert meet.sum() == len(labels), "words overprint"
+
+
+Boxes = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def shared(some: Boxes, others: Boxes) -> Boxes:
+    """The area that each box shares with each of the others."""
+    low = np.maximum(some[:, None, :2], others[None, :, :2])
+    high = np.minimum((some[:, :2] + some[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
+    return np.maximum(high - low, 0).prod(axis=2)
+
+
+def check_layout(found: LayerMap) -> None:
+    """What is drawn is what the title and the table say."""
+    drawn = layout(found)
+    arrays, seats = np.array(drawn.arrays, float), np.array([seat.box for seat in drawn.seats], float)
+    assert len(arrays) == found.arrays
+    assert len(drawn.blocks) == found.crossbar.count * found.crossbar.groups
+    area = seats[:, 2:].prod(axis=1)
+    assert found.filled(area.sum()) / len(arrays) == pytest.approx(found.full)
+    assert shared(seats, arrays).sum(axis=1) == pytest.approx(area), "a weight lies beside its array"
+    for boxes in (arrays, seats, np.array(drawn.blocks, float)):
+        assert shared(boxes, boxes).sum() == pytest.approx(boxes[:, 2:].prod(axis=1).sum()), "boxes overlap"
+    everything = np.concatenate([arrays, seats])
+    assert (everything[:, :2] >= 0).all()
+    assert (everything[:, :2] + everything[:, 2:] <= np.array(drawn.size) + 1e-6).all()
+
+
+@given(deconvolutions(), targets(), st.sampled_from(MAPPINGS))
+@settings(max_examples=60)
+def test_a_picture_has_the_arrays_and_weights_that_its_title_says(
+    model: onnx.ModelProto, target: Target, options: dict[str, Any]
+) -> None:
+    for found in mapped(model, target, **options):
+        check_layout(found)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("target", ["red-65nm", "isaac"])
+def test_pictures_of_convolutions_and_matrix_products_agree_with_their_titles(name: str, target: str) -> None:
+    for found in mapped(PLAIN[name], target):
+        check_layout(found)
+
+
+def test_diagonal_blocks_lie_on_the_arrays_by_hand() -> None:
+    """32 blocks of 9 x 1: all on one array that is as large as it needs, 14 to one of 128 x 31."""
+    (anysize,) = mapped(PLAIN["depthwise Conv"], "red-65nm")
+    drawn = layout(anysize)
+    assert drawn.arrays == ((0, 0, 32, 288),)
+    assert drawn.blocks == tuple((n, 9 * n, 1, 9) for n in range(32))
+    (small,) = mapped(PLAIN["depthwise Conv"], "isaac")
+    drawn = layout(small)
+    held = shared(np.array(drawn.arrays, float), np.array([s.box for s in drawn.seats], float))
+    assert held.sum(axis=1).tolist() == [14 * 9, 14 * 9, 4 * 9]
 
 
 def in_panels(maps: list[LayerMap]) -> Iterator[list[LayerMap]]:
