@@ -6,6 +6,7 @@ on a linear axis, with their own numbers beside the bars; the speed-up is logari
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from redc.compare_table import large_parts, parts
 from redc.figure_file import FAINT, INK, check_plot, write_figure
 from runtime.cost import ATTO, NM2_PER_MM2
 from runtime.cost_report import heading
-from runtime.report import si
+from runtime.report import percent, si
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,8 @@ BAR, LINE, WIDTH = 0.74, 0.2, 11.0
 """Height of a bar in lines; of a line, and the picture's width, in inches."""
 ROOM = 1.55
 """How far an axis goes beyond its longest bar, for the words beside it."""
+TICKS = 5
+"""Steps between the ticks of a speed-up; more would overprint."""
 
 
 def plot(comparison: Comparison, path: str | Path) -> None:
@@ -53,6 +56,8 @@ def plot(comparison: Comparison, path: str | Path) -> None:
     blocks = [_Block(comparison, [row for row in comparison.rows if row.target == t]) for t in targets]
     heights = [block.lines for block in blocks]
     figure = Figure(figsize=(WIDTH, LINE * sum(heights) + 0.5 * len(blocks) + 0.9), layout="constrained")
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.1)  # inches: the last tick of a panel stands clear of the first of the next
     grid: Any = figure.subplots(len(blocks), 3, squeeze=False, sharey="row", height_ratios=heights)
     for block, target, axes in zip(blocks, targets, grid, strict=True):
         block.speedup(axes[0])
@@ -106,13 +111,15 @@ class _Block:
         axes.set_xscale("log", base=2)
         for y, value in known:
             axes.barh(y, value - 1, BAR, left=1, color=PLAIN)
-            _beside(axes, max(value, 1), y, f"{value:.3g}x")
+            _beside(axes, max(value, 1), y, _times(value))
         most = max((value for *_, value in known), default=1.0)
         least = min((value for *_, value in known), default=1.0)
-        axes.set_xlim(0.9 * least if least < 1 else 1, 2 * max(2.0, most))
+        ends = 0.9 * least if least < 1 else 1, 2 * max(2.0, most)
+        axes.set_xlim(*ends)
+        axes.set_xticks(_powers(*ends))
         if least < 1:
             axes.axvline(1, color=INK, linewidth=0.8)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+        axes.xaxis.set_major_formatter(lambda value, _: _times(value))
         self.dress(axes, "" if known else f"no {self.comparison.over.text} to compare with")
 
     def energy(self, axes: Axes) -> None:
@@ -164,7 +171,7 @@ class _Block:
             unit = (value(base) if base else None) or largest
             draw(y, row, unit)
             longest = max(longest, amount / unit)
-            _beside(axes, amount / unit, y, f"{100 * amount / unit:.3g} %  ({words(amount)})")
+            _beside(axes, amount / unit, y, f"{percent(amount / unit)}  ({words(amount)})")
         axes.set_xlim(0, ROOM * longest or 1)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
@@ -196,3 +203,14 @@ class _Block:
 
 def _beside(axes: Axes, x: float, y: float, text: str) -> None:
     axes.annotate(text, (x, y), (3, 0), textcoords="offset points", va="center", fontsize=7, color=INK)
+
+
+def _times(value: float) -> str:
+    return f"{value:.3g}x" if value < 999.5 else f"{value:,.0f}x"
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Powers of two from `low` to `high`, 1 among them, as many as one can read."""
+    first, last = math.ceil(math.log2(low)), math.floor(math.log2(high))
+    step = max(1, math.ceil((last - first) / TICKS))
+    return [2.0**power for power in range(-(-first // step) * step, last + 1, step)]

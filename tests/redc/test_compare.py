@@ -20,6 +20,7 @@ from redc.errors import UserError
 from runtime.cost import cost_of
 from runtime.count import count
 from runtime.counters import total
+from runtime.report import percent
 
 LAYERS = ("GAN_Deconv1", "GAN_Deconv2", "GAN_Deconv3", "GAN_Deconv4", "FCN_Deconv1", "FCN_Deconv2")
 
@@ -187,6 +188,49 @@ def test_pictures_are_drawn_as_png_and_svg(found: Comparison, tmp_path: Path) ->
     assert text.startswith("<?xml")
     plot(found, str(tmp_path / "again.svg"))
     assert len((tmp_path / "again.svg").read_text()) == len(text)
+
+
+def drawn(found: Comparison, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The figure of a comparison, laid out and not written."""
+    from redc.compare_plot import plot
+
+    figures: list[Any] = []
+    monkeypatch.setattr("redc.compare_plot.write_figure", lambda figure, _: figures.append(figure))
+    plot(found, "out.png")
+    figures[0].draw_without_rendering()
+    return figures[0]
+
+
+def words_of(figure: Any) -> list[list[str]]:
+    """Of each axes the words in it."""
+    return [[text.get_text() for text in axes.texts] for axes in figure.axes]
+
+
+@pytest.mark.parametrize("far", [2.0**-11, 2.0**-6, 0.05, 0.4, 1.5, 40.0, 1e7])
+def test_ticks_of_speed_ups_do_not_overprint(
+    found: Comparison, far: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Comparison, "ratios", lambda self, row: (far if "red" in row.mapping else 1.0, 1.0))
+    figure = drawn(found, monkeypatch)
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    ticks = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert "1x" in [label.get_text() for label in ticks]
+    boxes = [label.get_window_extent() for label in ticks]
+    assert len(boxes) > 1
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert not any("e+" in text for words in words_of(figure) for text in words)
+
+
+def test_the_picture_prints_the_ratios_of_the_table(
+    found: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = " ".join(text for words in words_of(drawn(found, monkeypatch)) for text in words)
+    table = found.table()
+    for row in found.rows:
+        ratio = percent(found.ratios(row)[1])
+        assert ratio in table
+        assert f"{ratio}  (" in shown
 
 
 def test_a_picture_of_nothing_published_is_drawn(tmp_path: Path) -> None:
