@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isa.costs import COMPONENTS
-from redc.compare_table import large_parts, parts
+from redc.compare_table import large_parts, no_speedup, parts
 from redc.figure_file import FAINT, INK, check_plot, write_figure
 from runtime.cost import ATTO, NM2_PER_MM2
 from runtime.cost_report import heading
@@ -120,7 +120,12 @@ class _Block:
         if least < 1:
             axes.axvline(1, color=INK, linewidth=0.8)
         axes.xaxis.set_major_formatter(lambda value, _: _times(value))
-        self.dress(axes, "" if known else f"no {self.comparison.over.text} to compare with")
+        why = {y: no_speedup(self.comparison, row) for y, row in self.places if row.cost}
+        why = {y: text for y, text in why.items() if y not in dict(known)}
+        alike = not known and len(set(why.values())) == 1
+        self.dress(axes, next(iter(why.values())) if alike else "")
+        for y, text in () if alike else why.items():
+            _beside(axes, 1, y, text)
 
     def energy(self, axes: Axes) -> None:
         """A bar stacked by component."""

@@ -53,6 +53,18 @@ def _about(row: Row) -> str:
     return " took " + "; ".join(f"{name} x {n}" if n > 1 else name for name, n in row.chosen.items())
 
 
+def no_speedup(comparison: Comparison, row: Row) -> str:
+    """Why a row that fits its target has no speed-up."""
+    base = comparison.baseline(row)
+    if base is None or base.cost is None or row.cost is None:
+        return f"no {comparison.over.text} to compare with"
+    if not row.cycles:
+        return "nothing runs on the accelerator"
+    if HOST in (*row.cost.unmodelled, *base.cost.unmodelled):
+        return "no latency: it has host parts"
+    return "no latency is published"
+
+
 def _notes(comparison: Comparison) -> Iterator[str]:
     """What the numbers are over, and what they do not contain, once for all targets of which it holds."""
     from redc.compare import BASELINE
@@ -62,6 +74,12 @@ def _notes(comparison: Comparison) -> Iterator[str]:
         yield f"note: no speed-up nor ratio: {over} is not among the mappings; --baseline M takes another"
     elif over != BASELINE:
         yield f"note: speed-up and ratio are over {over}"
+    hosted = dict.fromkeys(
+        row.model for row in comparison.rows if row.cost and HOST in row.cost.unmodelled and row.cost.energy
+    )
+    if hosted:
+        between = ", nor a speed-up between targets" if comparison.over.target else ""
+        yield f"note: no latency of {' and '.join(hosted)}{between}: what host parts take is not known"
     missing: dict[str, list[str]] = {}
     for target in dict.fromkeys(row.target for row in comparison.rows):
         costs = [row.cost for row in comparison.rows if row.target == target and row.cost]

@@ -233,6 +233,30 @@ def test_the_picture_prints_the_ratios_of_the_table(
         assert f"{ratio}  (" in shown
 
 
+def test_where_host_parts_leave_no_latency_table_and_picture_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosted = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> hosted (float[1, 2, 3, 3] x) => (float[1, 2, 6, 6] y) '
+        "<int64 axis = {1}, float[2, 2, 2, 2] w = "
+        "{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}> "
+        "{ t = CumSum(x, axis) y = ConvTranspose<strides = [2, 2]>(t, w) }"
+    )
+    options: dict[str, Any] = {
+        "mappings": ("red", "packed"), "targets": ("isaac", "red-65nm"), "baseline": "red@isaac"
+    }  # fmt: skip
+    with pytest.warns(redc.AssumedInputs):
+        alone = compare(hosted, **options)
+    with pytest.warns(redc.AssumedInputs):
+        both = compare([hosted, "GAN_Deconv4"], **options)
+    note = "note: no latency of hosted, nor a speed-up between targets: what host parts take is not known"
+    assert note in alone.table()
+    assert note in both.table()
+    assert "no latency of" not in compare("GAN_Deconv4", **options).table()
+    why = "no latency: it has host parts"
+    assert words_of(drawn(alone, monkeypatch))[3].count(why) == 1  # of all lines of red-65nm
+    assert words_of(drawn(both, monkeypatch))[3].count(why) == 2  # of the model's two lines
+    assert not any(why in words for words in words_of(drawn(both, monkeypatch))[:3])
+
+
 def test_a_picture_of_nothing_published_is_drawn(tmp_path: Path) -> None:
     path = tmp_path / "prime.png"
     assert (
