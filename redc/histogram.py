@@ -72,10 +72,11 @@ class Histogram:
         """How many there are."""
         return int(self.tallies.sum()) + self.zeros
 
-    def lost(self, low: float, high: float) -> float:
-        """The sum of the squared distances of all values from [`low`, `high`], 0 included."""
-        at = (self.bins.astype(np.int64) + 0.5) * math.ldexp(1.0, self.exponent)
-        return float(self.tallies @ np.maximum(np.maximum(low - at, at - high), 0.0) ** 2)
+    @property
+    def centres(self) -> F64:
+        """The middle of every bin of `bins`."""
+        middles: F64 = np.ldexp(self.bins.astype(np.float64) + 0.5, self.exponent)
+        return middles
 
     def merge(self, other: Histogram) -> Histogram:
         """The values of both."""
@@ -106,7 +107,7 @@ class Histogram:
         as [`low`, `high`]'s end where it is beyond that.  Either end counts as one value more in each
         of `samples`: what another sample may reach.  Zeros err by nothing.
         """
-        at = np.clip((self.bins.astype(np.int64) + 0.5) * math.ldexp(1.0, self.exponent), low, high)
+        at = np.clip(self.centres, low, high)
         at = np.append(at, (low, high))
         counts = np.append(self.tallies.astype(np.float64), (samples, samples))
         shrinks: F64 = SHRINK ** np.arange(CANDIDATES, dtype=np.float64)

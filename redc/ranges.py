@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from redc.channels import Channels
-from redc.held_out import Ends, Rule, best_rule, lost_share
+from redc.held_out import Ends, best_interval, lost_share
 from redc.histogram import Histogram
 
 Array = npt.NDArray[Any]
@@ -120,21 +121,13 @@ class Range:
             return max(low, tails[0]), min(high, tails[1])
         if self.method == "mse":
             if bits <= FEW_BITS and len(self.lows) > 1:
-                rule = best_rule(self._rules(bits), self.lows, self.highs, self.histogram, 1 << bits)
-                low, high = rule(self.lows, self.highs)
+                rules = partial(_candidates, bits=bits)
+                low, high = best_interval(rules, self.lows, self.highs, self.histogram, 1 << bits)
             lost = lost_share((low, high), self.lows, self.highs, self.histogram)
             if lost > MOST_LOST * 2 ** ((FEW_BITS - bits) / 4):
                 low, high = min(low, float(self.lows.min())), max(high, float(self.highs.max()))
             return self.histogram.least_error(low, high, 1 << bits, len(self.lows))
         return low, high
-
-    def _rules(self, bits: int) -> list[Rule]:
-        """How the interval of a few bits may follow from the ends of every sample."""
-
-        def times(factor: float) -> Rule:
-            return lambda lows, highs: (factor * float(lows.min()), factor * float(highs.max()))
-
-        return [*map(times, TIMES), lambda lows, highs: self._ends(lows, highs, bits)]
 
     def interval(self, steps: npt.NDArray[np.int64], bits: int) -> Ends:
         """What codes of `bits` bits should span of the channels divided by `steps`, before clipping."""
@@ -186,6 +179,14 @@ class Range:
             return float(lows.min()), float(highs.max())
         low, high = _typical_extremes(np.stack([-lows, highs], axis=1), bits)
         return -float(low), float(high)
+
+
+def _candidates(lows: F64, highs: F64, bits: int) -> F64:
+    """(candidates, folds, 2): what a few bits may span, from the ends (folds, samples) of samples."""
+    seen = np.stack([lows.min(axis=1), highs.max(axis=1)], axis=1)
+    below, above = np.split(_typical_extremes(np.concatenate([-lows, highs]).T, bits), 2)
+    typical = np.stack([-below, above], axis=1)
+    return np.concatenate([seen * np.array(TIMES)[:, None, None], typical[None]])
 
 
 def _room(bits: int, samples: int) -> float:

@@ -211,7 +211,8 @@ class _Emitter:
         inner: Loops = [(f"{table.variable}{axis}", n) for axis, n in enumerate(table.rounds)]
         place = _Addresses(self.buffers, around, inner)
         bias: list[Operand] = []
-        if op.bias_codes.any() or not {p.writes for p in table.placements} >= set(table.outputs):
+        whole = {p.writes for p in table.placements} >= set(table.outputs)
+        if op.bias_codes.any() or op.fraction or not whole:
             bias.append(self._constant(f"{word}.bias", op.bias_codes))
         if not table.overlap:
             return _nest([*around, *inner], self._rounds(op, table, place, bias))

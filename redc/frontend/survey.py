@@ -157,12 +157,22 @@ class Survey:
                 elif name in node.inputs:
                     return {}
             found = onnx.shape_inference.infer_node_outputs(
-                schema, node.proto, types, data,
+                schema, _named(node), types, data,
                 opset_imports=list(self.source.model.opset_import), ir_version=self.source.model.ir_version,
             )  # fmt: skip
         except UNINFERABLE:
             return {}  # a custom operator, or one that onnxruntime will have the last word on
         return {name: found[name] for name in node.outputs if name in found}
+
+
+def _named(node: Node) -> onnx.NodeProto:
+    """The node with the names of what it reads today: a rewrite may have given it another tensor."""
+    if list(node.proto.input) == list(node.inputs):
+        return node.proto
+    proto = onnx.NodeProto()
+    proto.CopyFrom(node.proto)
+    proto.input[:] = node.inputs
+    return proto
 
 
 def _word(kind: onnx.TypeProto) -> str:

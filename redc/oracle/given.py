@@ -230,8 +230,8 @@ def _along(vector: Array, like: Array, axis: int) -> Array:
 
 def _codes(network: Network, node: onnx.NodeProto, scale: int, zero: int, default: str) -> Given | None:
     step, offset = network.constant(node.input[scale]), _optional(node, zero)
-    if step is None or step.size != 1:
-        return None
+    if step is None or step.size != 1 or not (np.isfinite(step) & (step > 0)).all():
+        return None  # the host's, with a scale that is none
     name = _constant(network, offset).dtype.name if offset else default
     low, high = TYPES[name]
     return Given(float(step.reshape(-1)[0]), _zero(network, node, zero), low, high)

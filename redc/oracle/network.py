@@ -312,9 +312,21 @@ class Network:
                 nodes[node.output[0]] = node
                 pending.extend(part for part in _reads(node) if part)
         order = sorted(nodes.values(), key=lambda node: self._order[node.output[0]])
-        value = onnx.ValueInfoProto(name=tensor)
+        made = tensor
+        if self._of_four_bits(tensor):  # which numpy has no type for
+            made = f"{tensor} as int8"
+            order.append(onnx.helper.make_node("Cast", [tensor], [made], to=onnx.TensorProto.INT8))
+        value = onnx.ValueInfoProto(name=made)
         graph = onnx.helper.make_graph(order, "constant", [], [value], list(leaves.values()))
-        return run_model(self.model, graph, {})[tensor]
+        return run_model(self.model, graph, {})[made]
+
+    def _of_four_bits(self, tensor: str) -> bool:
+        """Whether a QuantizeLinear makes codes of 4 bits of constants."""
+        node = self._makers[tensor]
+        zero = self._initializers.get(node.input[2]) if len(node.input) > 2 else None
+        asked = next((a.i for a in node.attribute if a.name == "output_dtype"), 0)
+        four = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
+        return node.op_type == "QuantizeLinear" and (zero.data_type if zero is not None else asked) in four
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -14,7 +14,10 @@ SMALL = 1 / 16
 """Steps of what an operator makes by which the rounding of one of its inputs may move it."""
 
 POINTS = 4097
-"""At so many points of its input a function's slope is taken."""
+"""At so many points of its input a function's slope is taken, and at as many whose magnitudes are a
+geometric series: what functions do, they do near zero."""
+NEAREST = 1e-9
+"""The first of the series, as a part of the last."""
 
 Extent = Callable[[str], float]
 """How far from zero a tensor's values go, as far as is known."""
@@ -74,7 +77,9 @@ def _slope(op: VectorOp, tensor: str, span: Span) -> float:
         return max(1.0, abs(activation.alpha))
     if activation.function is None:
         return 1.0
-    x = np.linspace(*span(tensor), POINTS)
+    ends = span(tensor)
+    series = [np.geomspace(NEAREST * end, end, POINTS) for end in ends if end]
+    x = np.unique(np.concatenate([np.linspace(*ends, POINTS), *series]))
     with np.errstate(all="ignore"):
         slopes = np.abs(np.diff(activation.function(x)) / np.diff(x))
     return float(slopes[np.isfinite(slopes)].max(initial=0.0))

@@ -21,6 +21,10 @@ GRID = 16
 """Grid points of the pre-activation per output step, where the function is steepest."""
 FRACTION = 8
 """Bits below the point of a table entry."""
+EPSILON = 2.0**-53
+"""1 less this is the largest number below 1."""
+WIDEST = 20
+"""A segment of a table has at most 2^WIDEST points of its grid."""
 FARTHEST = 15 << 20
 """Magnitude of a grid's last point: whole segments of the table end below 2^24, `quant`'s last."""
 LARGEST = (1 << 23) - 1
@@ -47,7 +51,13 @@ class Saturating:
 SATURATING = {
     # max |tanh''| = 4 / (3 sqrt 3); max |sigmoid''| = 1 / (6 sqrt 3)
     "tanh": Saturating(
-        np.tanh, lambda t: math.atanh(1 - t), 1.0, 4 / (3 * math.sqrt(3)), math.atanh, -1.0, 1.0
+        np.tanh,
+        lambda t: math.atanh(1 - max(t, 2.0**-53)),
+        1.0,
+        4 / (3 * math.sqrt(3)),
+        math.atanh,
+        -1.0,
+        1.0,
     ),
     "sigmoid": Saturating(
         lambda x: 1 / (1 + np.exp(-x)),
@@ -78,7 +88,7 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     first, last = _ends(function, codes, reach)
     grid = max(step / (GRID * function.steepest), -first / FARTHEST, last / FARTHEST)
     spacing = math.sqrt(8 * (step / 16) / function.curvature)
-    shift = max(0, math.floor(math.log2(spacing / grid)))
+    shift = min(max(0, math.floor(math.log2(spacing / grid))), WIDEST)
     if -reach < first or last < reach:
         segments = max(1, math.ceil((last - first) / grid / 2**shift))
         grid = (last - first) / (segments << shift)

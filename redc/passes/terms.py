@@ -17,7 +17,7 @@ Int64 = npt.NDArray[np.int64]
 MULTIPLIER_BITS = 15
 """At least so many has the largest multiplier (or as many as the output), and a sign."""
 
-ROUNDING = 1 / 2
+ROUNDING = 1 / 16
 """Steps of the output by which the rounded multipliers of all terms together may move it."""
 
 TERM_BITS = 60

@@ -1,0 +1,81 @@
+"""Quantised models at the edges of what a file may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.quantize import quantize_dynamic
+
+import redc
+
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((1, 8, 8)).astype(np.float32)
+
+
+def attention() -> onnx.ModelProto:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> attention (float[1, 8, 8] x) => (float[1, 8, 8] y)
+        { q = MatMul(x, v) k = MatMul(x, w) t = Transpose<perm = [0, 2, 1]>(k) y = MatMul(q, t) }"""
+    )
+    for name in ("v", "w"):
+        value = RNG.standard_normal((8, 8)).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return model
+
+
+def read_by_conv(scale: float, weight_scale: float, bias: float) -> onnx.ModelProto:
+    return onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17]> g (uint8[1, 1, 3, 3] x) => (uint8[1, 1, 3, 3] y)
+        <float s = {{{scale}}}, uint8 z = {{128}}, int8[1, 1, 1, 1] w = {{77}}, float v = {{{weight_scale}}},
+         float[1] b = {{{bias}}}, float t = {{0.001}}>
+        {{ a = DequantizeLinear(x, s, z) k = DequantizeLinear(w, v) c = Conv(a, k, b)
+           y = QuantizeLinear(c, t, z) }}"""
+    )
+
+
+@pytest.mark.parametrize(("scale", "weight_scale", "bias"), [(0.1, 1e9, 0.01), (0.1, 1e12, 1e-3)])
+def test_a_bias_that_is_nothing_beside_the_sums_changes_nothing(
+    scale: float, weight_scale: float, bias: float
+) -> None:
+    x = np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3) * 2 + 119  # no sum is 0
+    report = redc.diff(read_by_conv(scale, weight_scale, bias), inputs={"x": x})
+    assert report.passed, report.verdict()
+    assert all(output["exact"] for output in report.as_dict()["outputs"])
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.1])
+def test_codes_with_a_scale_that_is_none_are_the_hosts(scale: float) -> None:
+    x = np.arange(9, dtype=np.uint8).reshape(1, 1, 3, 3) + 124
+    report = redc.diff(read_by_conv(scale, 0.01, 0.5), inputs={"x": x})
+    assert report.passed, report.verdict()
+
+
+def test_dynamically_quantised_products_of_computed_tensors_compile(tmp_path: Path) -> None:
+    onnx.save(attention(), tmp_path / "a.onnx")
+    options = {"MatMulConstBOnly": False}
+    quantize_dynamic(tmp_path / "a.onnx", tmp_path / "b.onnx", extra_options=options)
+    report = redc.diff(tmp_path / "b.onnx", inputs={"x": X})
+    assert report.passed, report.verdict()
+
+
+def test_weights_of_four_bits_that_the_file_quantises_are_folded(tmp_path: Path) -> None:
+    class Reader(CalibrationDataReader):
+        feeds = iter([{"x": X}])
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return next(self.feeds, None)
+
+    model = attention()
+    model.opset_import[0].version = 21
+    onnx.save(model, tmp_path / "a.onnx")
+    quantize_static(
+        tmp_path / "a.onnx", tmp_path / "b.onnx", Reader(), quant_format=QuantFormat.QDQ,
+        weight_type=QuantType.QInt4, extra_options={"AddQDQPairToWeight": True},
+    )  # fmt: skip
+    report = redc.diff(tmp_path / "b.onnx", inputs={"x": X})
+    assert report.passed, report.verdict()
