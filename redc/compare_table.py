@@ -80,6 +80,10 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     if hosted:
         between = ", nor a speed-up between targets" if comparison.over.target else ""
         yield f"note: no latency of {' and '.join(hosted)}{between}: what host parts take is not known"
+    alike = dict.fromkeys(model for model, _, rows in comparison.groups() if _alike(rows))
+    if alike:
+        what = "mappings differ in ConvTransposes only, and the accelerator runs none of"
+        yield f"note: {what} {' and '.join(alike)}"
     missing: dict[str, list[str]] = {}
     for target in dict.fromkeys(row.target for row in comparison.rows):
         costs = [row.cost for row in comparison.rows if row.target == target and row.cost]
@@ -99,6 +103,13 @@ def _notes(comparison: Comparison) -> Iterator[str]:
             missing.setdefault(", ".join(words), []).append(target)
     for names, targets in missing.items():
         yield f"note: not in the sums of {' and '.join(targets)}: {names}"
+
+
+def _alike(rows: list[Row]) -> bool:
+    """Whether several mappings cost the same because there is no ConvTranspose to map."""
+    figures = [(row.counters, row.cost, row.chosen) for row in rows]
+    mapped = rows[0].chosen or rows[0].cost is None
+    return len(rows) > 1 and not mapped and all(each == figures[0] for each in figures)
 
 
 def host_share(counters: list[Mapping[str, int]]) -> str:

@@ -313,3 +313,19 @@ def test_a_model_of_host_parts_alone_has_no_cost_because_nothing_runs_on_the_acc
     note = "no latency and no energy: nothing runs on the accelerator of isaac: host parts (1 call, "
     assert note in text
     assert "published" not in text
+
+
+def test_mappings_that_have_nothing_to_map_are_told() -> None:
+    told = "note: mappings differ in ConvTransposes only, and the accelerator runs none of net"
+    for op, alike in (("Conv", True), ("ConvTranspose", False)):
+        model = onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 13]> net (float[1, 2, 4, 4] x) => (float[1, 2, H, W] y)'
+            "<float[2, 2, 1, 1] w = {1, 2, 3, 4}> { y = " + op + "(x, w) }"
+        )
+        options: dict[str, Any] = {
+            "targets": ("isaac",),
+            "calibrate": {"x": np.ones((1, 2, 4, 4), np.float32)},
+        }
+        for mappings, several in ((("red", "packed", "zero-padding"), True), (("red",), False)):
+            text = compare(model, mappings=mappings, **options).table()
+            assert (told in text) == (alike and several)
