@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,9 @@ def plot(maps: Sequence[LayerMap], path: Path) -> None:
     for layer, drawn, axes, height in zip(maps, layouts, panels, heights, strict=True):
         _panel(layer, drawn, axes, height - HEAD)
     figure.draw_without_rendering()  # how large the panels are is known from here on
+    changed = [_spread_labels(axes) for axes in panels]
+    if any(changed):
+        figure.draw_without_rendering()
     for layer, drawn, axes in zip(maps, layouts, panels, strict=True):
         _label_seats(layer, drawn, axes)
     write_figure(figure, path)
@@ -104,7 +108,7 @@ def _boxes(axes: Axes, boxes: Sequence[Box], **look: Any) -> None:
 
     left, top, wide, high = np.array(boxes, np.float64).T
     corners = [(left, top), (left + wide, top), (left + wide, top + high), (left, top + high)]
-    axes.add_collection(PolyCollection(list(np.moveaxis(np.array(corners), 2, 0)), **look))
+    axes.add_collection(PolyCollection(list(np.moveaxis(np.array(corners), 2, 0)), clip_on=False, **look))
 
 
 def _colours(count: int) -> list[Any]:
@@ -157,8 +161,7 @@ def _middle(box: Box) -> tuple[float, float]:
 
 def _label_axes(layer: LayerMap, drawn: Layout, axes: Axes, scale: tuple[float, float]) -> None:
     """Where there is one matrix and pixels have axes: what each row band reads and each column band
-    feeds, if that is readable at so many points per line across and down; upright where it is too
-    long."""
+    feeds, if that is readable at about so many points per line across and down."""
     axes.tick_params(length=0, labelsize=LABEL, colors=INK)
     height, width = layer.band
     table = layer.table
@@ -170,14 +173,27 @@ def _label_axes(layer: LayerMap, drawn: Layout, axes: Axes, scale: tuple[float, 
         axes.set_ylabel("row bands read", fontsize=8)
     else:
         axes.set_yticks([])
-    wide, longest = width * scale[0], max(map(len, columns.values()))
-    if alone and len(columns) <= LABELS and wide >= LABEL:
+    if alone and len(columns) <= LABELS and width * scale[0] >= LABEL:
         axes.set_xticks(list(columns), columns.values())
-        if longest * CHARACTER * LABEL > wide:
-            axes.tick_params(axis="x", rotation=90)
         axes.set_xlabel("column bands feed", fontsize=8)
     else:
         axes.set_xticks([])
+
+
+def _spread_labels(axes: Axes) -> bool:
+    """Stand the labels below a panel upright where they are not a character apart, or leave them out
+    where that would not be enough.  Whether it did."""
+    boxes = sorted((label.get_window_extent() for label in axes.get_xticklabels()), key=lambda box: box.x0)
+    pairs = list(itertools.pairwise(boxes))
+    point = axes.figure.dpi / 72
+    if all(b.x0 - a.x1 >= CHARACTER * LABEL * point for a, b in pairs):
+        return False
+    if all(b.x0 + b.x1 - a.x0 - a.x1 >= 2 * LABEL * point for a, b in pairs):
+        axes.tick_params(axis="x", rotation=90)
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel("")
+    return True
 
 
 def _title(layer: LayerMap, to_scale: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,20 @@ def test_diagonal_blocks_lie_on_the_arrays_by_hand() -> None:
     drawn = layout(small)
     held = shared(np.array(drawn.arrays, float), np.array([s.box for s in drawn.seats], float))
     assert held.sum(axis=1).tolist() == [14 * 9, 14 * 9, 4 * 9]
+
+
+def test_labels_below_a_panel_are_a_character_apart_however_wide_it_came_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside a panel with a legend all are narrower."""
+    maps = mapped(DECONVOLUTIONS["2-D"], "red-65nm", mapping="pixel-wise")
+    maps += mapped(DECONVOLUTIONS["2-D"], "red-65nm", mapping="padding-free")
+    maps += mapped(DECONVOLUTIONS["2-D"], "red-65nm", merge="analog", fold=3)
+    figure = draw(maps, monkeypatch)
+    labels = figure.axes[1].get_xticklabels()
+    assert len(labels) == 9
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+    assert all(b.x0 - a.x1 > 4 for a, b in itertools.pairwise(boxes))  # pixels
 
 
 def in_panels(maps: list[LayerMap]) -> Iterator[list[LayerMap]]:
