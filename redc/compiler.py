@@ -77,7 +77,8 @@ def compile(
     calibration  what codes span of the values seen: log-normal, min-max, percentile or mse
     weight_bits, input_bits
                  2 to 16; None: 8, or what a model that arrives quantised has
-    vector_bits  2 to 20, of what no crossbar streams; None: 16, or 4 more than `input_bits`
+    vector_bits  2 to 20, of what no crossbar streams; None: 16, or 4 more than `input_bits`,
+                 and 24 of what a host part reads
     bias_correction
                  whether biases make up for the mean error of rounded weights
     minimise     auto: what the mapping of each layer is chosen for

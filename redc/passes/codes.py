@@ -74,8 +74,7 @@ class Chooser:
         read = self._read() if self._correct else {}
         self._ranges = _ranges(graph, self.given, context, {**read, **self._stepped})
         self._wanted: dict[str, Codes] = {}
-        own = options.vector_bits or not self.given
-        self._fine = {} if own else allowances(graph, self.given, self._extent, self._span)
+        self._fine = {} if options.vector_bits else allowances(graph, self.given, self._extent, self._span)
 
     def bits_of_weights(self, op: CrossbarOp) -> int:
         """Of an operator's weights, if the model does not give them as integers: more where it gives
