@@ -248,8 +248,8 @@ def add_compile_options(sub: argparse.ArgumentParser) -> Any:
     _add_numbers(group)
     group.add_argument(
         "--vector-bits", metavar="B", type=vector_bits,
-        help="of what no crossbar streams, 2 to 20 (default: 16, or 4 more than --input-bits; 24 of what a host "
-        "part reads)",
+        help="of what no crossbar streams, 2 to 20 (default: 16, or 4 more than --input-bits; 24 of what a "
+        "host part reads)",
     )  # fmt: skip
     group.add_argument(
         "--calibration", choices=CALIBRATIONS, default="mse",
