@@ -41,7 +41,7 @@ resolution (0.14 dB)."""
 
 FINE_BITS = 24
 """Constants on the vector unit, and what must be fine, have at most so many: those of a float32."""
-SATURATED_BITS = 18
+SATURATED_BITS = 20
 """Of a Tanh or Sigmoid: all that the grid before its table can tell."""
 ENTRANCE_BITS = 24
 """Of real values that several quantisers read: as many as float32 tells apart."""
