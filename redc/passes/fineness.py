@@ -1,4 +1,4 @@
-"""How fine what a quantised model leaves in float must be for the codes that it gives behind it."""
+"""How fine floats must be for the codes that a model gives behind them, or for a host part behind them."""
 
 from __future__ import annotations
 
