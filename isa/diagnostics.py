@@ -7,7 +7,6 @@ together as one `ProgramError`.
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -161,4 +160,4 @@ def clean(text: str) -> str:
 
 def reason(error: OSError) -> str:
     """What the operating system says, without its number."""
-    return error.strerror or os.strerror(error.errno or 0)
+    return error.strerror or str(error)

@@ -17,6 +17,7 @@ import numpy as np
 
 from isa.diagnostics import Report, reason
 from isa.parser import MAX_CHARACTERS, parse
+from isa.paths import near_file, reading_hint, writing_hint
 from isa.printer import Comments, to_text
 from isa.program import NOWHERE, Array, Program, Span
 
@@ -52,9 +53,9 @@ def read_text(path: str | os.PathLike[str]) -> str:
         with open(path, "rb") as file:
             content = file.read(MAX_CHARACTERS + 1).removeprefix(BOM_UTF8)
     except OSError as error:
-        report.error(NOWHERE, f"cannot read this program: {reason(error)}")
+        report.error(NOWHERE, f"cannot read this program: {reason(error)}", reading_hint(path, ".red"))
     except ValueError:  # a path with a NUL byte
-        report.error(NOWHERE, "cannot read this program: no such path can exist")
+        report.error(NOWHERE, "cannot read this program: no such path can exist", reading_hint(path))
     if len(content) > MAX_CHARACTERS:
         report.error(NOWHERE, f"this program is larger than {MAX_CHARACTERS} bytes")
     report.raise_if_any()
@@ -105,9 +106,13 @@ def _read_data(path: Path, program: Program, span: Span, report: Report) -> dict
             raise OSError(None, "it is no regular file")  # a pipe would keep us waiting
         content = path.read_bytes()
     except FileNotFoundError:
-        report.error(span, f"data file {program.data_file!r} is missing", f"expected it at {path}")
+        near = near_file(path)
+        hint = f"expected it at {path}" + (f", where {near!r} lies" if near else "")
+        report.error(span, f"data file {program.data_file!r} is missing", hint)
     except OSError as error:
-        report.error(span, f"cannot read data file {program.data_file!r}: {reason(error)}")
+        report.error(
+            span, f"cannot read data file {program.data_file!r}: {reason(error)}", reading_hint(path)
+        )
     report.raise_if_any()
     digest = hashlib.sha256(content).hexdigest()
     data: dict[str, Array] = {}
@@ -166,7 +171,7 @@ def data_bytes(data: Mapping[str, Array]) -> bytes:
 def check_writable(path: Path) -> None:
     """Find out before long work that its result could not be written.  Raises ProgramError."""
     try:
-        _check_place(path)
+        check_place(path)
     except (OSError, ValueError) as error:
         _cannot_write(path, path, error)
 
@@ -183,7 +188,7 @@ def write_files(files: list[tuple[Path, bytes]]) -> None:
     named = path = files[-1][0]
     try:
         for path, _ in reversed(files):
-            _check_place(path)
+            check_place(path)
         for path, content in files:
             if not _is_special(path):
                 ready.append((_temporary(path), path))
@@ -207,12 +212,12 @@ def _cannot_write(named: Path, path: Path, error: OSError | ValueError) -> NoRet
     report = Report(None, str(named))
     what = "this file" if path == named else f"its data file {path.name!r}"
     why = reason(error) if isinstance(error, OSError) else "no such path can exist"  # a NUL byte
-    report.error(NOWHERE, f"cannot write {what}: {why}")
+    report.error(NOWHERE, f"cannot write {what}: {why}", writing_hint(path))
     report.raise_if_any()
     raise AssertionError
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """Raise OSError or ValueError where no file can be written at `path`."""
     if path.is_dir():
         raise IsADirectoryError(None, "it is a folder")

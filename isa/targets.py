@@ -25,6 +25,7 @@ from typing import Any
 from isa.costs import Costs, check_costs
 from isa.device import Device, check_device
 from isa.diagnostics import Report, did_you_mean, missing_keys, one_of, reason, shown
+from isa.paths import near_file, reading_hint
 from isa.program import NOWHERE, Span, Target
 from isa.toml_places import Places
 
@@ -137,12 +138,16 @@ def load_target_file(name_or_path: str) -> TargetFile:
     if name_or_path.endswith(".toml") or "/" in name_or_path or os.path.isfile(name_or_path):
         return _read(Path(name_or_path))
     report = Report(None, "target")
-    known = f"known targets: {', '.join(target_names())}; or give the path of a .toml file"
-    report.error(
-        NOWHERE, f"no target is named {name_or_path!r}", did_you_mean(name_or_path, target_names()) or known
-    )
+    report.error(NOWHERE, f"no target is named {name_or_path!r}", _meant(name_or_path, Path(name_or_path)))
     report.raise_if_any()
     raise AssertionError
+
+
+def _meant(name: str, path: Path) -> str:
+    """The target that `name` may be a slip of, or the file that `path` is; else what there is."""
+    file = near_file(path, ".toml")
+    near = did_you_mean(name, target_names()) or (f"did you mean {file!r}?" if file else None)
+    return near or f"known targets: {', '.join(target_names())}; or give the path of a .toml file"
 
 
 def costs_of(target: Target, given: str | None = None) -> Costs | None:
@@ -214,7 +219,7 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         why = reason(error) if isinstance(error, OSError) else "no such path can exist"
-        report.error(NOWHERE, f"cannot read this target: {why}")
+        report.error(NOWHERE, f"cannot read this target: {why}", reading_hint(path, ".toml"))
         report.raise_if_any()
         raise
     if len(content) > MAX_BYTES:
@@ -272,9 +277,8 @@ def _parent(
             circle = " -> ".join(file.name for file in (*chain, wanted))
             report.error(span, f"a cycle of inheritance: {circle}")
         elif not wanted.is_file():
-            known = f"known targets: {', '.join(target_names())}; or give the path of a .toml file"
-            hint = did_you_mean(name, target_names()) or known
-            report.error(span, f"no target is named {name!r}, and no file lies at that path", hint)
+            message = f"no target is named {name!r}, and no file lies at that path"
+            report.error(span, message, _meant(name, wanted))
         else:
             return _read(wanted, chain)
     report.raise_if_any()

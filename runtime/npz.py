@@ -10,12 +10,16 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from isa.diagnostics import reason
+from isa.files import check_place
+from isa.paths import reading_hint, writing_hint
 from isa.program import Array
 from runtime.errors import InputError
 
@@ -42,25 +46,12 @@ def read_npz(path: str, option: str) -> dict[str, Array]:
     """The arrays of a file by name.  Raises InputError, placed at `option`, if there is none to read."""
     place = f"{option} {path}"
     hint = "write it with numpy.savez(path, **{onnx_input_name: array})"
-    try:
-        with open(path, "rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                raise InputError(
-                    "this is one array (.npy), not arrays by name (.npz)", place=place, hint=hint
-                )
-            with loaded:
-                arrays = {name: loaded[name] for name in loaded.files}
-    except OSError as error:
-        raise InputError(f"cannot read this file: {error.strerror or error}", place=place) from error
-    except MemoryError as error:
-        raise InputError("its arrays do not fit in memory", place=place) from error
-    except DAMAGE as error:
-        if "pickle" in str(error):  # numpy's way to say that it knows neither type nor file
-            error = ValueError("it holds Python objects, or nothing that numpy writes")
-        raise InputError(
-            f"this is no .npz file, or a damaged one: {error}", place=place, hint=hint
-        ) from error
+    with _reading(path, place, ".npz", hint), open(path, "rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise InputError("this is one array (.npy), not arrays by name (.npz)", place=place, hint=hint)
+        with loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise InputError(f'"{name}" is no array', place=place, hint=hint)
@@ -71,31 +62,37 @@ def read_npy(path: str, option: str) -> Array:
     """The array of an `.npy` file.  Raises InputError, placed at `option`, if there is none to read."""
     place = f"{option} {path}"
     hint = "write it with numpy.save(path, array)"
-    try:
-        with open(path, "rb") as file:
-            array = np.load(file, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"cannot read this file: {error.strerror or error}", place=place) from error
-    except MemoryError as error:
-        raise InputError("its array does not fit in memory", place=place) from error
-    except DAMAGE as error:
-        raise InputError(
-            f"this is no .npy file, or a damaged one: {error}", place=place, hint=hint
-        ) from error
+    with _reading(path, place, ".npy", hint), open(path, "rb") as file:
+        array = np.load(file, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise InputError("these are arrays by name (.npz), not one array (.npy)", place=place, hint=hint)
     return array
 
 
+@contextmanager
+def _reading(path: str, place: str, ending: str, hint: str) -> Iterator[None]:
+    """Whatever keeps a file from being read, as InputError; `hint` says how one is written."""
+    try:
+        yield
+    except MemoryError as error:
+        smaller = "fewer samples, or a machine with more memory"
+        raise InputError("its arrays do not fit in memory", place=place, hint=smaller) from error
+    except (OSError, *DAMAGE) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # else a decompressor found damage
+            message = f"cannot read this file: {reason(error)}"
+            raise InputError(message, place=place, hint=reading_hint(path, ending)) from error
+        # "pickle" is numpy's way to say that it knows neither type nor file
+        why = "it holds Python objects, or nothing that numpy writes" if "pickle" in str(error) else error
+        message = f"this is no {ending} file, or a damaged one: {why}"
+        raise InputError(message, place=place, hint=hint) from error
+
+
 def check_writable(path: str, option: str) -> None:
     """Find out before a long run that its results could not be written."""
-    folder = Path(path).parent
-    if Path(path).is_dir():
-        raise InputError("cannot write this file: it is a folder", place=f"{option} {path}")
-    if not folder.is_dir():
-        raise InputError(f"cannot write this file: there is no folder {folder}", place=f"{option} {path}")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write this file: no permission in {folder}", place=f"{option} {path}")
+    try:
+        check_place(Path(path))
+    except OSError as error:
+        raise _unwritable(path, option, error) from error
 
 
 def write_npz(path: str, arrays: Mapping[str, Array], option: str) -> None:
@@ -115,8 +112,12 @@ def write_npz(path: str, arrays: Mapping[str, Array], option: str) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot write this file: {reason}", place=f"{option} {path}") from error
+        raise _unwritable(path, option, error) from error
+
+
+def _unwritable(path: str, option: str, error: OSError) -> InputError:
+    message = f"cannot write this file: {reason(error)}"
+    return InputError(message, place=f"{option} {path}", hint=writing_hint(path))
 
 
 def _write(file: IO[bytes], arrays: Mapping[str, Array]) -> None:

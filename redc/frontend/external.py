@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
 
+from isa.diagnostics import reason
+from isa.paths import near_file
 from redc.errors import UserError, raise_all
 from redc.frontend.scopes import subgraphs
 
@@ -80,8 +82,12 @@ def _read(path: Path, location: str, tensors: Sequence[onnx.TensorProto]) -> lis
     except UserError as error:
         return [UserError(error.message, place=_place(path, tensors), hint=error.hint)]
     except OSError as error:
-        what = f"the data file {location!r} cannot be read: {error.strerror}"
-        return [UserError(what, place=_place(path, tensors), hint="keep the model's data files beside it")]
+        what = f"the data file {location!r} cannot be read: {reason(error)}"
+        near = near_file(path.parent / location)
+        hint = "keep the model's data files beside it" + (
+            f", under their names: {near!r} lies there" if near else ""
+        )
+        return [UserError(what, place=_place(path, tensors), hint=hint)]
     if short:
         what = f"the data file {location!r} is truncated: {needed} bytes are needed, it has {size}"
         hint = "copy the model again, together with its data files"

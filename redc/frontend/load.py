@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -11,6 +11,8 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # it ships no types
 from onnx import inliner, version_converter
 
+from isa.diagnostics import reason
+from isa.paths import near_file, reading_hint
 from redc.errors import UserError, did_you_mean
 from redc.frontend.contrib import expanded
 from redc.frontend.external import read_external
@@ -56,10 +58,20 @@ def load_model(
         if model is not None:
             return model
     if kind == "folder":
-        raise UserError("it is a directory, not an ONNX file", place=str(source))
+        hint = reading_hint(path, ".onnx")
+        raise UserError("it is a directory, not an ONNX file", place=str(source), hint=hint)
     known = tuple(names()) if names else ()
-    hint = did_you_mean(str(source), known) or (f"known models: {', '.join(known)}" if known else None)
+    hint = _meant(path, known)
     raise UserError("there is no such file, nor a model of that name", place=str(source), hint=hint)
+
+
+def _meant(path: Path, known: Sequence[str]) -> str:
+    """The file or the model that `path`, which is neither, may be a slip of; else what there is."""
+    near = near_file(path, ".onnx")
+    file, name = f"did you mean {near!r}?" if near else None, did_you_mean(str(path), known)
+    if path.suffix.lower() == ".onnx" or path.parent != Path() or not known:  # it was meant as a file
+        return file or name or reading_hint(path, ".onnx")
+    return name or file or f"known models: {', '.join(known)}"
 
 
 def _prepared(model: onnx.ModelProto, title: str) -> onnx.ModelProto:
@@ -167,12 +179,13 @@ def _load_file(path: Path) -> onnx.ModelProto:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
-        raise UserError(f"it cannot be read: {error.strerror}", place=str(path)) from error
+        hint = reading_hint(path, ".onnx")
+        raise UserError(f"it cannot be read: {reason(error)}", place=str(path), hint=hint) from error
     if len(content) > LARGEST:
         hint = "save it with its weights in a file beside it (onnx.save_model, save_as_external_data)"
         raise UserError("it is larger than 2 GiB, the limit of the format", place=str(path), hint=hint)
     if not content:
-        raise UserError("the file is empty", place=str(path))
+        raise UserError("the file is empty", place=str(path), hint="copy or export it again")
     if path.suffix.lower() in NO_MODELS:
         what, hint = NO_MODELS[path.suffix.lower()]
         raise UserError(f"it is {what}, not an ONNX file", place=str(path), hint=hint)
