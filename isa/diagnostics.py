@@ -35,6 +35,7 @@ class Diagnostic:
     message  what is wrong, in one line
     hint     what to do about it
     source   the source line, without its end
+    layer    the name of the layer that it is about, where it is about one
     """
 
     path: str | None
@@ -42,6 +43,7 @@ class Diagnostic:
     message: str
     hint: str | None = None
     source: str | None = None
+    layer: str | None = None
 
     def __str__(self) -> str:
         place = clean(self.path or "<program>")
@@ -108,11 +110,18 @@ class Report:
         self._path = path
         self._lines = text.split("\n") if text is not None else None
 
-    def error(self, span: Span, message: str, hint: str | None = None, source: str | None = None) -> None:
+    def error(
+        self,
+        span: Span,
+        message: str,
+        hint: str | None = None,
+        source: str | None = None,
+        layer: str | None = None,
+    ) -> None:
         """Add an error.  `source` stands in for the source line where there is no text."""
         if self._lines is not None and 1 <= span.line <= len(self._lines):
             source = self._lines[span.line - 1].removesuffix("\r")
-        self.diagnostics.append(Diagnostic(self._path, span, message, hint, source))
+        self.diagnostics.append(Diagnostic(self._path, span, message, hint, source, layer))
         if len(self.diagnostics) >= COLLECTED:
             self.raise_if_any()
 

@@ -140,7 +140,8 @@ def save(program: Program, path: str | os.PathLike[str], comments: Comments | No
     never lies beside data it was not made with.  Returns the program with its data file, digest
     and path filled in.
 
-    Raises ProgramError where a file cannot be written; then neither is left behind.
+    Raises ProgramError where a file cannot be written, or could not be read again for its size; then
+    neither is left behind.
     """
     place = Path(path)
     if place.suffix == ".safetensors":
@@ -157,6 +158,11 @@ def save(program: Program, path: str | os.PathLike[str], comments: Comments | No
         files.append((data_path, content))
     text = to_text(saved, comments)
     files.append((place, text.encode("utf-8", "surrogatepass")))
+    if len(files[-1][1]) > MAX_CHARACTERS:
+        report = Report(None, os.fspath(path))
+        message = f"this program has {len(files[-1][1])} bytes; none with more than {MAX_CHARACTERS} is read"
+        report.error(NOWHERE, message, "make it of a part of the model")
+        report.raise_if_any()
     write_files(files)
     return replace(saved, source=text)
 

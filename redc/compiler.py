@@ -15,6 +15,7 @@ import numpy.typing as npt
 from isa.program import Program, Target
 from isa.targets import TargetFile, costs_of, load_target_file
 from redc.backend.emit import emit
+from redc.backend.proof import prove
 from redc.calibration import Port, observe, seeded_samples
 from redc.errors import AssumedInputs, InternalError, UserError, check_by_name, warn_caller
 from redc.frontend import bind_inputs, graph_inputs, import_graph, load_model, taken_branches
@@ -92,7 +93,7 @@ def compile(
                  program no longer takes them
 
     Raises UserError for anything wrong with the model or the options, isa.ProgramError for a
-    target file.  The same arguments give the same program, byte for byte.
+    target file.  The program verifies.  The same arguments give the same program, byte for byte.
     """
     bits = (weight_bits, input_bits)
     options = Options(mapping, fold, *bits, merge, origin, minimise, calibration, vector_bits)
@@ -118,7 +119,8 @@ def compile_with(
 ) -> Compiled:
     """`compile`, showing the graph to `after` once it is imported and after every pass.
 
-    Without `observe` nothing is run, and the program's scales mean nothing; its arrays are the same.
+    The program verifies.  Without `observe` nothing is run, and the program's scales mean nothing, nor
+    is it verified; its arrays are the same.
     """
     check_options(options)
     graph, look = _begin(model, shapes, calibrate, bind, host, own)
@@ -152,6 +154,8 @@ def compile_with(
         if after:
             after(name, imported)
     program, comments = emit(imported, machine)
+    if observe:
+        prove(program, imported, str(model) if isinstance(model, str | Path) else graph.name or "model")
     return Compiled(program, comments, imported, calibrated)
 
 
@@ -229,7 +233,7 @@ class Variants:
     """One model, compiled under several options and for several targets.
 
     Import, calibration and quantisation depend on bits alone and are done once; each program is
-    the one that `compile` makes.
+    the one that `compile` makes, but not verified: it is counted, never run.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+import isa
 from isa.program import Program
 from redc.calibration import Port, seeded_samples
 from redc.chance import draws
@@ -35,6 +36,7 @@ OWN_SCALES = "scales: from the given inputs themselves; --calibrate FILE.npz tak
 class Setup:
     """What there is to compare: the program of a model, its inputs, and the float model's tensors.
 
+    program     verified
     reference   the float model's tensors by ONNX name, see `_float_run`
     hosts       of the host parts, by layer, why the accelerator does not run their nodes; nothing is
                 known of a program that came with the model
@@ -66,9 +68,9 @@ def set_up(
     check_seed("input_seed", input_seed)
     proto = load_model(model)
     if program is not None and not isinstance(program, Program):
-        import isa
-
         program = isa.load(program)
+    if program is not None:
+        isa.verify(program)  # whatever is compiled here is verified
     bound, inputs = _bound(proto, program, inputs, bind, hosts=options.get("host", True))
     proto = bind_inputs(proto, bound, title=str(model) if isinstance(model, str | Path) else None)
     network = Network(proto)

@@ -54,7 +54,9 @@ class CodeCheck(Operands):
         """Check every layer; then that every output was written."""
         for layer in self.facts.program.layers:
             self.said.clear()
+            self.facts.layer = layer.name
             self._block(layer.body, Scope())
+        self.facts.layer = None
         for buffer in self.facts.program.outputs:
             if buffer.name not in self.written and not self.doubtful:
                 self.facts.error(buffer, f"no instruction writes output %{buffer.name}")

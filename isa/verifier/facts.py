@@ -58,6 +58,8 @@ class Facts:
         self.contents = contents
         self.report = Report(program.source, program.path)
         self.arrays: dict[str, int] = {}
+        self.layer: str | None = None
+        """The layer whose code is being checked."""
         self._constants: dict[str, ConstantFacts | None] = {}
         self._missing: set[str] = set()
 
@@ -75,7 +77,8 @@ class Facts:
             for position, candidate in enumerate(node.operands):
                 if candidate is operand and position < len(node.operand_spans):
                     span = node.operand_spans[position]
-        self.report.error(span, message, hint, _text(node) if span == NOWHERE else None)
+        layer = node.name if isinstance(node, Layer) else self.layer
+        self.report.error(span, message, hint, _text(node) if span == NOWHERE else None, layer)
 
     def problem(self, message: str, hint: str | None = None) -> None:
         """Report an error about the whole program."""

@@ -54,6 +54,15 @@ def test_a_saved_program_loads_and_verifies(program: Program, tmp_path: Path) ->
     assert sorted(os.listdir(tmp_path)) == ["p.red", "p.safetensors"]
 
 
+def test_a_program_too_large_to_be_read_is_not_written(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isa.files.MAX_CHARACTERS", 300)
+    with pytest.raises(isa.ProgramError, match="none with more than 300 is read"):
+        isa.save(program, tmp_path / "p.red")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_same_program_gives_the_same_bytes(program: Program, tmp_path: Path) -> None:
     isa.save(program, tmp_path / "p.red")
     first = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
