@@ -46,13 +46,25 @@ __all__ = [
     "Sizes",
     "Spec",
     "Unit",
+    "bound_of",
 ]
 
 F32_EXACT = 1 << 24
 """Every integer of smaller magnitude is exact in float32."""
 
+FURTHEST_CODE = 1 << 62
+"""Of what `quant` makes, in magnitude: it fits 64 bits with room to spare."""
+
 LARGEST_QUOTIENT = (1 << 62) - 1
 """What a division by zero gives; two of them still add up within 64 bits."""
+
+
+def bound_of(code: int) -> int:
+    """The bound of a `quant` for it: itself, or the next number towards zero that float32 holds."""
+    spare = max(0, abs(code).bit_length() - F32_EXACT.bit_length() + 1)
+    whole = abs(code) >> spare << spare
+    return whole if code >= 0 else -whole
+
 
 # ---------------------------------------------------------------- crossbars
 
@@ -192,8 +204,8 @@ def min_(*terms: Array) -> Array:
     Param("scale", Kind.FLOATS),
     attributes=(
         Attribute("zero", "int", 0, -F32_EXACT, F32_EXACT),
-        Attribute("low", "int", None, 1 - F32_EXACT, F32_EXACT - 1),
-        Attribute("high", "int", None, 1 - F32_EXACT, F32_EXACT - 1),
+        Attribute("low", "int", None, -FURTHEST_CODE, FURTHEST_CODE),
+        Attribute("high", "int", None, -FURTHEST_CODE, FURTHEST_CODE),
         Attribute("slope", "float", 1.0, 0.0, 3.4e38),
     ),
     unit=Unit.VECTOR,
@@ -205,8 +217,9 @@ def quant(
     """Requantise: to float32 (round to nearest even), times `scale`, times `slope` where
     negative, round half to even, add `zero`, saturate to [`low`, `high`].
 
-    Every step is one float32 operation, as in onnxruntime's QuantizeLinear. Relu is
-    `low=zero`; LeakyRelu its `slope`; Clip its `low` and `high`.
+    Every step is one float32 operation, as in onnxruntime's QuantizeLinear; so `low` and `high`
+    are numbers that float32 holds, and beyond 2^24 so is every result. Relu is `low=zero`;
+    LeakyRelu its `slope`; Clip its `low` and `high`.
     """
     real = np.multiply(value, scale, dtype=np.float32, casting="unsafe")  # rounds `value` first
     if slope != 1.0:

@@ -19,6 +19,9 @@ from isa.instructions import F32_EXACT
 from isa.program import RAW_TYPES, Array, Buffer, Program
 from runtime.errors import InputError, did_you_mean
 
+F64_EXACT = 1 << 52
+"""Sums of two integers of smaller magnitude are exact in float64."""
+
 BLOCK = 1 << 16
 """Values converted at a time: float temporaries stay in the cache."""
 
@@ -170,8 +173,11 @@ def enter(buffer: Buffer, array: Array, codes: Array) -> None:
         np.minimum(real, np.float32(high), out=real)
         codes[...] = real
         return
-    # Wider than float32 holds: Python's integers, slow and exact, for inputs that nobody has yet.
     zero = buffer.zero
+    if max(-low, high, abs(zero)) < F64_EXACT:
+        codes[...] = np.clip(real.astype(np.float64) + zero, low, high)
+        return
+    # Wider than float64 holds: Python's integers, slow and exact, for inputs that nobody has yet.
     exact = np.frompyfunc(lambda value: min(max(int(value) + zero, low), high), 1, 1)
     codes[...] = exact(np.nan_to_num(real, copy=False))  # the largest finite float lies beyond all codes
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from isa.instructions import INSTRUCTIONS
+from isa.instructions import F32_EXACT, INSTRUCTIONS
 from isa.program import Array, Program
 from isa.types import smallest_type
 from runtime.gather import Gather, Iterations, Sources
@@ -121,6 +121,8 @@ class _Apply:
         self.wide = mnemonic in WIDE
         if self.wide:
             self.constant = constant.astype(np.int64)
+        bounds = (abs(attributes.get(key, 0)) for key in ("low", "high"))
+        self.far = mnemonic == "quant" and max(bounds) > F32_EXACT
 
     def __call__(self, sources: Sources, start: int, stop: int, watch: list[Array] | None) -> Array:
         below = watch if self.mnemonic == "lookup" else None
@@ -130,7 +132,7 @@ class _Apply:
         if self.wide:
             value = integers(value)
         result: Array = self.meaning(value, self.constant, **self.attributes)
-        return result
+        return integers(result) if self.far else result
 
 
 class _Table:

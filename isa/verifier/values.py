@@ -81,6 +81,9 @@ def quant_interval(values: list[Interval], constants: list[Array], attributes: A
         raise Unsafe("scales are finite and not negative")
     if low > high:
         raise Unsafe(f"low={low} is above high={high}")
+    for key, bound in (("low", low), ("high", high)):
+        if int(np.float32(bound)) != bound:
+            raise Unsafe(f"{key}={bound} is no number that float32 holds, {int(np.float32(bound))} is")
     largest = max(abs(values[0][0]), abs(values[0][1])) * float(scales.max())
     if largest * max(1.0, float(attributes["slope"])) > F32_MAX * 0.99:
         raise Unsafe("a value times its scale may leave float32")

@@ -73,7 +73,7 @@ CASES = [
     Case("wrong kind of operand", "fire @k", "fire %a", "expected a crossbar group, found %a", "%a"),
     Case("missing attribute", ", low=-128, high=127", ", low=-128", "quant misses high=", "quant"),
     Case("attribute of wrong type", "high=127", "high=1.5", "high is an integer, not 1.5", "quant"),
-    Case("attribute out of range", "high=127", "high=99999999", "high=99999999 is outside", "quant"),
+    Case("attribute out of range", "high=127", "high=9000000000000000000", "high=9000000000000000000 is outside", "quant"),
     Case("register too high", "load v0", "load v65536", "registers are v0 to v65535", "v65536"),
     # ------------------------------------------------ names
     Case("unknown buffer", "%x[n, q]", "%z[n, q]", "no buffer is named %z"),
@@ -141,6 +141,7 @@ CASES = [
     Case("table too short", '"t", low=-128', '"t", low=-127', "reach entries -1 to 254, the table has 0 to 255", "lookup"),
     Case("table too short for lines", '"t", low=-128', '"t", low=-383, shift=1', "reach entries 127 to 256", "lookup"),
     Case("shift too far", '"t", low=-128', '"t", low=-128, shift=32, fraction=31', "shift + fraction is at most 62", "lookup"),
+    Case("a bound between floats", "high=127", "high=16777217", "high=16777217 is no number that float32 holds", "quant"),
     Case("negative scale", "f32[1] = 0.5", "f32[1] = -0.5", "scales are finite and not negative", "quant"),
     Case("beyond float32", "f32[1] = 0.5", "f32[1] = 3e38", "a value times its scale may leave float32", "quant"),
     Case("product beyond 64 bits", "load v0, %f[1]", 'load v0, %f[1]\nmul v0, v0, "t"\nmul v0, v0, "huge"', "this product may reach", '«mul v0, v0, "huge"'),

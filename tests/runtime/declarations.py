@@ -22,6 +22,7 @@ from isa.program import (
 )
 
 SMALL_TYPES = [IntType(False, 8), IntType(True, 8), IntType(False, 4), IntType(True, 11), IntType(False, 1)]
+WIDE_TYPES = [IntType(True, 25), IntType(True, 40), IntType(True, 60)]
 
 
 class Declarations:
@@ -78,8 +79,8 @@ class Declarations:
         if accumulator:
             buffer = Buffer(name, kind, IntType(True, 48), shape)
         else:
-            kind_of = self.choose(SMALL_TYPES)
-            zero = self.pick(kind_of.low, kind_of.high) if self.chance(40) else 0
+            kind_of = self.choose(WIDE_TYPES if self.chance(10) else SMALL_TYPES)
+            zero = self.pick(kind_of.low, kind_of.high) if self.chance(40) and kind_of.bits < 25 else 0
             buffer = self.onnx(Buffer(name, kind, kind_of, shape, self.choose([1.0, 0.25, 0.1]), zero))
         self.buffers[name] = buffer
         return buffer
@@ -152,10 +153,10 @@ class Declarations:
             self.data[name] = values.astype(np.int32)
         return ConstRef(name), values
 
-    def scale(self, length: int, magnitude: int) -> ConstRef:
-        """A float constant that brings values of `magnitude` somewhere near [-256, 256]."""
+    def scale(self, length: int, magnitude: int, reach: int = 1) -> ConstRef:
+        """A float constant that brings values of `magnitude` somewhere near 256 times `reach`."""
         size = self.choose([1, length])
-        values = (self.rng.random(size) * 300 / max(1, magnitude)).astype(np.float32)
+        values = (self.rng.random(size) * 300 * reach / max(1, magnitude)).astype(np.float32)
         if self.chance(10):
             values[0] = self.choose([0.0, 1e35 / max(1, magnitude), 1e-40])
         name = f"s{len(self.constants) + len(self.data)}"

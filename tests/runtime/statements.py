@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from isa.instructions import bound_of
 from isa.program import (
     Address,
     Affine,
@@ -252,13 +253,16 @@ class Statements(Declarations):
         """Requantise a register, to within `kind` if given; gives the result's number."""
         number = self.choose(self.registers(block)) if number is None else number
         value = block.registers[number]
-        low, high = (kind.low, kind.high) if kind else (-self.pick(0, 20), self.pick(0, 20))
+        reach = self.choose([1, 1, 1, 2**20, 2**40, 2**50])
+        low, high = (-reach * self.pick(0, 20), reach * self.pick(0, 20))
+        if kind:
+            low, high = kind.low, bound_of(kind.high)
         attributes: dict[str, int | float] = {"low": low, "high": high}
         if self.chance(40):
             attributes["zero"] = self.choose([-3, 5, 128])
         if self.chance(30):
             attributes["slope"] = self.choose([0.0, 0.1, 2.0])
-        scale = self.scale(value.length, value.magnitude)
+        scale = self.scale(value.length, value.magnitude, reach)
         result = self.write_register(block, Value(value.length, low, high))
         self.emit(block, "quant", result, Register(number), scale, **attributes)
         return result.number
