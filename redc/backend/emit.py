@@ -31,6 +31,7 @@ from isa.program import (
     Target,
     raw_buffer,
 )
+from redc.backend.requantised import requantised
 from redc.backend.stencils import Stencils
 from redc.backend.vectors import combined
 from redc.ir.graph import (
@@ -40,7 +41,6 @@ from redc.ir.graph import (
     Graph,
     HostOp,
     Op,
-    Requantise,
     ReshapeOp,
     StencilOp,
     Tensor,
@@ -302,31 +302,16 @@ class _Emitter:
         return body if terms in ([], [value]) else [*body, Instruction("sum", (value, *terms))]
 
     def _finish(self, op: CrossbarOp | VectorOp, value: Register, target: Address) -> list[Node]:
-        """Requantise a register of accumulators, look it up if a table says so, store it.  Sums that
-        are asked for as they are have no requantisation."""
-        requantise, word = op.requantise, self.names[op.name]
+        """Make a register of accumulators codes, store them.  Sums that are asked for as they are have no
+        requantisation."""
         store = Instruction("store", (target, value))
-        if requantise is None:
+        if op.requantise is None:
             return [store]
-        table = requantise.table
-        quants = []
-        if op.activation is None or op.activation.kind != "function":
-            scale = self._constant(f"{word}.scale", requantise.scale)
-            quants = [Instruction("quant", (value, value, scale), _quant_attributes(requantise))]
-        if table is None:
-            return [*quants, store]
-        lookup = Instruction(
-            "lookup",
-            (value, value, self._constant(f"{word}.table", table.entries)),
-            (("fraction", table.fraction), ("low", table.low), ("shift", table.shift)),
-        )
-        if requantise.then is None:
-            return [*quants, lookup, store]
-        codes = self.graph.tensors[op.output].codes
-        assert codes is not None
-        scale = self._constant(f"{word}.scale", requantise.then)
-        bounds = _quant_attributes(Requantise(requantise.then, codes.zero, codes.low, codes.high))
-        return [*quants, lookup, Instruction("quant", (value, value, scale), bounds), store]
+        source, out = (self.graph.tensors[name].codes for name in (op.inputs[0], op.output))
+        assert source is not None
+        assert out is not None
+        word = self.names[op.name]
+        return [*requantised(op.requantise, value, source, out, self._constant, word), store]
 
 
 class _Addresses:
@@ -391,12 +376,3 @@ def _accumulator_type(op: CrossbarOp, crossbar: Crossbar) -> IntType:
     weights = np.abs(op.weight_codes.astype(np.int64)).sum(axis=-2)  # one kernel pixel, all channels
     bound = int(weights.reshape(-1, weights.shape[-1]).max(axis=-1).sum()) * largest
     return IntType(True, max(32, bound.bit_length() + 1))
-
-
-def _quant_attributes(requantise: Requantise) -> tuple[tuple[str, int | float], ...]:
-    attributes: dict[str, int | float] = {"high": requantise.high, "low": requantise.low}
-    if requantise.slope != 1.0:
-        attributes["slope"] = requantise.slope
-    if requantise.zero:
-        attributes["zero"] = requantise.zero
-    return tuple(sorted(attributes.items()))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isa.instructions import bound_of
 from isa.program import (
     Address,
     Affine,
@@ -85,7 +86,10 @@ class Stencils:
             return [Instruction("sum", (value, value, constant)), store]
         scale = self.constant(self._scale_name(codes.scale), codes.scale)
         kind = self.output.type
-        attributes: list[tuple[str, int | float]] = [("high", kind.high), ("low", kind.low)]
+        attributes: list[tuple[str, int | float]] = [
+            ("high", bound_of(kind.high)),
+            ("low", bound_of(kind.low)),
+        ]
         attributes += [("zero", zero)] if zero else []
         return [Instruction("quant", (value, value, scale), tuple(attributes)), store]
 

@@ -71,6 +71,7 @@ class Requantise:
     high: int
     slope: float = 1.0
     table: Table | None = None
+    pieces: tuple[Table, ...] = ()
     then: npt.NDArray[np.float32] | None = None
 
 

@@ -165,8 +165,9 @@ def _requantise(requantise: Requantise) -> str:
     text = f"scale {_array(requantise.scale)} zero {requantise.zero} to [{requantise.low}, {requantise.high}]"
     if requantise.slope != 1.0:
         text += f" slope {requantise.slope:.6g}"
-    if requantise.table:
-        table = requantise.table
+    for table in (requantise.table, *requantise.pieces):
+        if table is None:
+            continue
         text += (
             f", table of {table.entries.size} entries 2^{table.shift} apart, error {table.error:.3g} steps"
         )

@@ -264,17 +264,20 @@ def _check_codes_of(op: CrossbarOp | VectorOp, width: int, y: Tensor) -> None:
 def _check_output(op: Op, requantise: Requantise, codes: Codes) -> None:
     """Whatever comes out is a code of the output."""
     table = requantise.table
-    if table is None:
+    for piece in requantise.pieces or (() if table is None else (table,)):
+        last = ((piece.high - piece.low) >> piece.shift) + (1 if piece.shift else 0)
+        _need(last < piece.entries.size, op, "its table is too short")
+    if requantise.then is not None:
+        _need(bool(np.isfinite(requantise.then).all()), op, "its second requantisation is not finite")
+        return
+    if requantise.pieces:
+        (table,) = requantise.pieces
+    elif table is None:
         inside = codes.low <= requantise.low and requantise.high <= codes.high
         _need(inside, op, f"saturates to [{requantise.low}, {requantise.high}], beyond its output's codes")
         _need(requantise.zero == codes.zero, op, "its zero point is not its output's")
         return
     _need((table.low, table.high) == (requantise.low, requantise.high), op, "its table has other bounds")
-    last = ((table.high - table.low) >> table.shift) + (1 if table.shift else 0)
-    _need(last < table.entries.size, op, "its table is too short")
-    if requantise.then is not None:
-        _need(bool(np.isfinite(requantise.then).all()), op, "its second requantisation is not finite")
-        return
     results = (table.entries + ((1 << table.fraction) >> 1)) >> table.fraction
     inside = codes.low <= int(results.min()) and int(results.max()) <= codes.high
     _need(inside, op, "its table holds more than its output's codes")

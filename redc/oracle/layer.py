@@ -155,7 +155,7 @@ class Oracle:
         real = accumulators.astype(np.float32) * factor
         real = np.where(real < 0, real * slope, real)
         steps = np.rint(real) + np.float32(result.zero)
-        return np.minimum(np.maximum(steps, np.float32(low)), np.float32(high)).astype(np.int64)
+        return np.minimum(np.maximum(steps, _float32(low)), _float32(high)).astype(np.int64)
 
     def _clip_bounds(self, node: onnx.NodeProto) -> tuple[float, float]:
         named = attributes(node)
@@ -208,6 +208,12 @@ def _by_function(kind: str, accumulators: Int64, step: F64, result: Buffer) -> E
 
     lowest, highest = np.ceil(codes - TABLE_TOLERANCE), np.floor(codes + TABLE_TOLERANCE)
     return Expected(accumulators, saturated(np.rint(codes)), saturated(lowest), saturated(highest))
+
+
+def _float32(bound: int) -> np.float32:
+    """A bound as `quant` has it: no further from zero than it is."""
+    near = np.float32(bound)
+    return near if abs(int(near)) <= abs(bound) else np.nextafter(near, np.float32(0))
 
 
 def _code(real: float, result: Buffer) -> int:

@@ -22,7 +22,7 @@ from redc.ir.graph import (
 )
 from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
-from redc.passes.fineness import SMALL, allowances, gain
+from redc.passes.fineness import SMALL, allowances, gain, read_by_hosts, weight_bits
 from redc.passes.stencil_codes import kept_codes, source_codes
 from redc.passes.tables import SATURATING
 from redc.ranges import Range
@@ -40,11 +40,17 @@ WHOLE_UNIT = 64
 resolution (0.14 dB)."""
 
 FINE_BITS = 24
-"""Constants on the vector unit, and what must be fine, have at most so many: those of a float32."""
-SATURATED_BITS = 20
-"""Of a Tanh or Sigmoid: all that the grid before its table can tell."""
-ENTRANCE_BITS = 24
-"""Of real values that several quantisers read: as many as float32 tells apart."""
+"""Constants on the vector unit, what a host part reads and what a crossbar streams have at most so many:
+those of a float32."""
+FINEST_BITS = 36
+"""And what else must be fine: then a float32's bits are there also where values are far smaller than
+the largest."""
+SATURATED_BITS = 22
+"""Of a Tanh or Sigmoid: float32, in which the sums before it are scaled, tells no more."""
+PRODUCT_BITS = 60
+"""The factors of a product have no more between them."""
+DIVIDED_BITS = 30
+"""Of a dividend or divisor: as many are left for the bits of the quotient below the point."""
 JUDGED = 1 << 20
 """Values of a constant that say which of some scales rounds it least."""
 
@@ -64,6 +70,7 @@ class Chooser:
         self.given = {name: t.given for name, t in graph.tensors.items() if t.given is not None}
         self.bits = options.input_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
         self.asked = options.weight_bits is not None
+        self._asked_inputs = options.input_bits is not None
         self.weight_bits = options.weight_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
         wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
         self.wide = options.vector_bits or wide
@@ -74,14 +81,23 @@ class Chooser:
         read = self._read() if self._correct else {}
         self._ranges = _ranges(graph, self.given, context, {**read, **self._stepped})
         self._wanted: dict[str, Codes] = {}
-        self._fine = {} if options.vector_bits else allowances(graph, self.given, self._extent, self._span)
+        self._fine: dict[str, float] = {}
+        self._for_hosts: set[str] = set()
+        if not options.vector_bits:
+            self._fine = allowances(graph, self.given, self._extent, self._span)
+            self._for_hosts = read_by_hosts(graph, self.given)
 
     def bits_of_weights(self, op: CrossbarOp) -> int:
         """Of an operator's weights, if the model does not give them as integers: more where it gives
-        fine codes to what is made of them, which they would move by more than a step."""
-        if self.asked or not (op.output in self.given or self._fine.get(op.output)):
+        codes to what is made of them, which they would move by more than a small part of a step."""
+        if self.asked or not self.given:
             return self.weight_bits
-        return max(self.weight_bits, min(self.made(op.output).bits, WIDE_BITS) + GUARD_BITS)
+        codes = self.given.get(op.output)
+        allowed = SMALL * codes.scale if codes else self._fine.get(op.output, math.inf)
+        needed = weight_bits(op, allowed, self._extent, self._span)
+        if op.output in self._for_hosts:
+            needed = max(needed, WIDE_BITS + GUARD_BITS)
+        return max(self.weight_bits, min(needed, FINE_BITS))
 
     def mean(self, tensor: str) -> F64 | None:
         """Of each channel's values, where a bias correction asks for it and the model has the tensor."""
@@ -153,9 +169,12 @@ class Chooser:
             return None
         low = min((codes.low - codes.zero - 1) * codes.scale for codes in made)
         high = max((codes.high - codes.zero + 1) * codes.scale for codes in made)
-        step = round_scale(max(-low, high) / ((1 << (ENTRANCE_BITS - 1)) - 1))
-        fine = step <= SMALL * min(codes.scale for codes in made)
-        return Codes(ENTRANCE_BITS, True, step) if fine else None
+        reach = max(-low, high)
+        needed = _bits_of(reach / (SMALL * min(codes.scale for codes in made)))
+        if needed > FINEST_BITS:
+            return None
+        bits = max(FINE_BITS, needed)
+        return Codes(bits, True, round_scale(reach / ((1 << (bits - 1)) - 1)))
 
     def moved(self, op: StencilOp, codes: Mapping[str, Codes]) -> Codes:
         """Of what moves or pools values: those of its inputs, where they serve."""
@@ -207,15 +226,27 @@ class Chooser:
         return reader if isinstance(reader, StencilOp) and reader.output in self._moved else None
 
     def _own(self, tensor: str) -> Codes:
-        """With so many bits more as its rounding would show in codes that the model gives."""
+        """With so many bits more as its rounding would show in codes that the model gives, or to a host."""
         codes = self._seen(tensor)
-        if tensor in self._driven or tensor not in self._fine:
-            return codes
-        missing = math.ceil(math.log2(max(codes.scale / 2 / max(self._fine[tensor], NOTHING), 1.0)))
-        most = SATURATED_BITS if saturates(self.graph.producer(tensor)) else FINE_BITS
-        more = max(0, min(missing, most - codes.bits))
-        zero = codes.zero << more
-        return replace(codes, bits=codes.bits + more, scale=codes.scale / (1 << more), zero=zero)
+        allowed = self._fine.get(tensor, math.inf)
+        missing = math.ceil(math.log2(max(codes.scale / 2 / max(allowed, NOTHING), 1.0)))
+        most = self._most(tensor)
+        bits = min(codes.bits + missing, most)
+        if tensor in self._for_hosts and tensor not in self._driven:
+            bits = max(bits, min(FINE_BITS, most))
+        return _widened(codes, bits - codes.bits) if bits > codes.bits else codes
+
+    def _most(self, tensor: str) -> int:
+        """Bits that it may have, for its rounding not to show."""
+        if tensor in self._driven:
+            return self.bits if self._asked_inputs else FINE_BITS
+        most = SATURATED_BITS if saturates(self.graph.producer(tensor)) else FINEST_BITS
+        for op in self.graph.consumers(tensor):
+            if isinstance(op, VectorOp) and op.combine == "mul":
+                most = min(most, PRODUCT_BITS // len(op.inputs))
+            elif isinstance(op, VectorOp) and op.combine == "div":
+                most = min(most, DIVIDED_BITS)
+        return most
 
     def _seen(self, tensor: str) -> Codes:
         """What the values seen ask for."""
@@ -276,6 +307,21 @@ def _takes_steps(op: Op | None) -> bool:
         return True
     bounded = any(bound not in (0.0, -math.inf, math.inf) for bound in (activation.low, activation.high))
     return activation.kind not in SATURATING and not bounded  # a bound is one code for all channels
+
+
+def _widened(codes: Codes, more: int) -> Codes:
+    """With so many bits more for the same interval; around zero where float32, in which a zero point is
+    added, could not tell the codes apart."""
+    scale, zero = codes.scale / (1 << more), codes.zero << more
+    if not zero or codes.bits + more <= FINE_BITS:
+        return replace(codes, bits=codes.bits + more, scale=scale, zero=zero)
+    reach = max(codes.high - codes.zero, codes.zero - codes.low) << more
+    return Codes(reach.bit_length() + 1, True, scale)
+
+
+def _bits_of(reach: float) -> int:
+    """Of signed codes that go so far."""
+    return 1 + math.ceil(math.log2(max(reach, 1.0)))
 
 
 def _looks_up(op: VectorOp) -> bool:

@@ -19,6 +19,10 @@ geometric series: what functions do, they do near zero."""
 NEAREST = 1e-9
 """The first of the series, as a part of the last."""
 
+SURE = 4 / math.sqrt(3)
+"""Of many roundings of half a step at most, independent of each other: four standard deviations of
+their sum, over half a step and the root of their number."""
+
 Extent = Callable[[str], float]
 """How far from zero a tensor's values go, as far as is known."""
 Span = Callable[[str], tuple[float, float]]
@@ -26,25 +30,39 @@ Span = Callable[[str], tuple[float, float]]
 
 
 def allowances(graph: Graph, given: Mapping[str, Codes], extent: Extent, span: Span) -> dict[str, float]:
-    """By how much each tensor may be off, of those that have no codes by the model but vector operators
-    alone between them and some that have: so little that these are off by SMALL steps at most.  Not
-    at all where a host part, or a quotient, is on the way, of which nobody knows how much it amplifies."""
-    allowed: dict[str, float] = {}
+    """By how much each tensor may be off, of those that have no codes by the model but vector operators,
+    and at most one crossbar operator, alone between them and some that have: so little that these are
+    off by SMALL steps at most.  Not at all where a quotient is on the way, of which nobody knows how
+    much it amplifies."""
+    before: dict[str, float] = {}  # a crossbar operator
+    behind: dict[str, float] = {}
     fixed = {*given, *graph.constants}
     for op in reversed(graph.ops):
-        if isinstance(op, CrossbarOp):
-            continue
         if isinstance(op, HostOp):
-            allowed |= dict.fromkeys({*op.inputs} - fixed, 0.0)
             continue
         codes = given.get(op.output)
-        behind = SMALL * codes.scale if codes else allowed.get(op.output, math.inf)
-        if math.isinf(behind):
+        own = SMALL * codes.scale if codes else behind.get(op.output, math.inf)
+        far = math.inf if codes else before.get(op.output, math.inf)
+        if math.isinf(min(own, far)):
             continue
         for name in {*op.inputs} - fixed:
             found = gain(op, name, extent, span)
-            allowed[name] = min(allowed.get(name, math.inf), behind / found if found else math.inf)
-    return allowed
+            moved = [(before, own)] if isinstance(op, CrossbarOp) else [(behind, own), (before, far)]
+            for allowed, most in moved:
+                allowed[name] = min(allowed.get(name, math.inf), most / found if found else math.inf)
+    names = {*before, *behind}
+    return {name: min(before.get(name, math.inf), behind.get(name, math.inf)) for name in names}
+
+
+def read_by_hosts(graph: Graph, given: Mapping[str, Codes]) -> set[str]:
+    """The tensors that a host part reads, which may quantise, and those without codes by the model that
+    vector operators make into them."""
+    read: set[str] = set()
+    fixed = {*given, *graph.constants}
+    for op in reversed(graph.ops):
+        reads = op.output in read if not isinstance(op, HostOp | CrossbarOp) else isinstance(op, HostOp)
+        read |= {*op.inputs} - fixed if reads else set()
+    return read
 
 
 def gain(op: Op, tensor: str, extent: Extent, span: Span) -> float:
@@ -54,6 +72,9 @@ def gain(op: Op, tensor: str, extent: Extent, span: Span) -> float:
             return 1.0
         read = [region for region in op.regions if region.input is not None]
         return max((sum(abs(weight) for _, weight in region.taps()) for region in read), default=0.0)
+    if isinstance(op, CrossbarOp):
+        taps = (*range(op.weight.ndim - 2), op.weight.ndim - 2)
+        return SURE * float(np.sqrt(np.square(op.weight).sum(axis=taps)).max()) * _slope(op, tensor, span)
     if not isinstance(op, VectorOp):
         return 1.0
     if op.combine == "div":
@@ -66,7 +87,15 @@ def gain(op: Op, tensor: str, extent: Extent, span: Span) -> float:
     return own * _slope(op, tensor, span)
 
 
-def _slope(op: VectorOp, tensor: str, span: Span) -> float:
+def weight_bits(op: CrossbarOp, allowed: float, extent: Extent, span: Span) -> int:
+    """So many that rounding the weights moves what `op` makes by no more than `allowed`."""
+    largest = float(np.abs(op.weight).max(initial=0.0))
+    terms = op.weight[..., 0].size
+    most = SURE * math.sqrt(terms) * extent(op.input) * largest / 2 * _slope(op, op.input, span)
+    return 1 + math.ceil(math.log2(max(most / allowed, 1.0))) if allowed else 64
+
+
+def _slope(op: VectorOp | CrossbarOp, tensor: str, span: Span) -> float:
     """Of the activation, where it is steepest."""
     activation = op.activation
     if activation is None:

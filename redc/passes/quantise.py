@@ -33,6 +33,7 @@ from redc.passes.codes import Chooser, saturates
 from redc.passes.context import Context, Options
 from redc.passes.correct import mean_drives, mean_error
 from redc.passes.fineness import SMALL
+from redc.passes.pieces import pieces
 from redc.passes.stencil_codes import stencil_codes
 from redc.passes.tables import GRID, SAMPLED_BITS, SATURATING, build_table, finer, tabulate
 from redc.passes.terms import TERM_BITS, common_terms, window
@@ -295,15 +296,17 @@ def _function(op: VectorOp, activation: Activation, source: Codes, out: Codes) -
     steps of their own, or a line between so many codes might cross the knee at which the output
     saturates, it is finer than those, and requantised."""
     assert activation.function is not None
+    then = None
     if out.steps or source.bits > SAMPLED_BITS:
         fine = finer(out)
-        table = tabulate(activation.function, source, fine, line=1.0, fraction=0)
+        parts = pieces(activation.function, source, fine)
         then = (fine.scale / out.scales).astype(np.float32)
     elif source.bits <= TABLE_BITS:
-        table, then = tabulate(activation.function, source, out, line=0.0, fraction=0), None
+        parts = (tabulate(activation.function, source, out, line=0.0, fraction=0),)
     else:
-        table, then = tabulate(activation.function, source, out), None
-    requantise = Requantise(np.ones((1,), np.float32), 0, table.low, table.high, 1.0, table, then)
+        parts = (tabulate(activation.function, source, out),)
+    bounds = source.low - source.zero, source.high - source.zero
+    requantise = Requantise(np.ones((1,), np.float32), 0, *bounds, pieces=parts, then=then)
     one, none = np.ones((), np.int64), np.zeros((), np.int64)
     return replace(op, multipliers=(one,), bias_codes=none, requantise=requantise)
 

@@ -13,6 +13,9 @@ from redc.ir.stencil import Region
 MULTIPLIER_BITS = 18
 """Of a weighted sum, finer than 16-bit codes can tell; of finer codes as many more."""
 
+SUM_BITS = 60
+"""A weighted sum stays below so many."""
+
 
 def kept_codes(op: StencilOp, codes: Mapping[str, Codes], off: float = 1 / 2) -> Codes | None:
     """The codes that the output takes from its inputs: where it moves values of equal codes, and
@@ -74,7 +77,8 @@ def _region(op: StencilOp, region: Region, codes: Mapping[str, Codes], out: Code
         step = weights[0]
         multipliers = (1,) * len(weights)
     else:
-        step = max(map(abs, weights)) / (1 << max(MULTIPLIER_BITS, source.bits + 2))
+        room = SUM_BITS - source.bits - len(weights).bit_length()
+        step = max(map(abs, weights)) / (1 << min(max(MULTIPLIER_BITS, source.bits + 2), room))
         multipliers = tuple(round(weight / step) for weight in weights)
     if step == 1.0 and source == out and (op.reduction == "max" or len(weights) == 1):
         return RegionCodes(multipliers, None, none)

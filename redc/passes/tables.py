@@ -26,13 +26,15 @@ EPSILON = 2.0**-53
 WIDEST = 20
 """A segment of a table has at most 2^WIDEST points of its grid."""
 FARTHEST = 15 << 20
-"""Magnitude of a grid's last point: whole segments of the table end below 2^24, `quant`'s last."""
-LARGEST = (1 << 23) - 1
-"""Magnitude of a grid's largest value: `quant` saturates to no larger one than twice it."""
+"""Magnitude of the last point of a grid that ends where codes do: there `quant` names every point."""
+FARTHER = 1 << 34
+"""Of one that ends where its function hardly moves any more: every point that float32 holds."""
+LARGEST = (1 << 40) - 1
+"""Magnitude of the largest of finer codes: one of them times the codes of a segment fits 64 bits."""
 LINE = 1 / 16
 """Steps of the output by which a straight line may miss the function."""
 SAMPLED_BITS = 20
-"""Of more codes than so many bits tell apart, a table is made from, and held against, every n-th."""
+"""A function of more codes than so many bits tell apart is cut into pieces (redc/passes/pieces.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ SATURATING = {
 def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     """The table of `kind` into `codes`, and the real size of one grid step of its input.
 
-    The grid has GRID points per output step (fewer for codes of more than 16 bits), so quantising
+    The grid has GRID points per output step (fewer where FARTHEST forbids), so quantising
     the pre-activation moves the output by at most 1/32 step.  It ends where the function is within
     an eighth of a step of its limit, or where it leaves the codes: a line across that knee would fall
     short of both sides.
@@ -86,10 +88,11 @@ def build_table(kind: str, codes: Codes) -> tuple[Table, float]:
     step = codes.scale
     reach = function.reach(min(step / 8, 0.25))
     first, last = _ends(function, codes, reach)
-    grid = max(step / (GRID * function.steepest), -first / FARTHEST, last / FARTHEST)
+    saturated = first <= -reach and reach <= last
+    grid = max(step / (GRID * function.steepest), max(-first, last) / (FARTHER if saturated else FARTHEST))
     spacing = math.sqrt(8 * (step / 16) / function.curvature)
     shift = min(max(0, math.floor(math.log2(spacing / grid))), WIDEST)
-    if -reach < first or last < reach:
+    if not saturated:
         segments = max(1, math.ceil((last - first) / grid / 2**shift))
         grid = (last - first) / (segments << shift)
         low = round(first / grid)
@@ -145,13 +148,11 @@ def tabulate(
 
     Entries carry `fraction` bits below the point and lie as far apart as keeps every code's straight
     line within `line` steps of the function.  `error` is the largest deviation from float64, over all
-    codes of the input (over every n-th, where they have more than SAMPLED_BITS) and before the final
-    rounding; that the input itself is rounded is not part of it.
+    codes of the input and before the final rounding; that the input itself is rounded is not part of it.
     """
     low, high = source.low - source.zero, source.high - source.zero
-    coarse = max(0, source.bits - SAMPLED_BITS)  # codes from one sample to the next: 2^coarse
-    count = (high - low + 1) >> coarse
-    at = (low + (np.arange(2 * count, dtype=np.float64) * 2**coarse)) * source.scale
+    count = high - low + 1
+    at = (low + np.arange(2 * count, dtype=np.float64)) * source.scale
     with np.errstate(all="ignore"):
         real = np.nan_to_num(function(at) / codes.scale + codes.zero, nan=codes.zero)
     exact = np.clip(real, codes.low, codes.high)
@@ -172,4 +173,4 @@ def tabulate(
         middle = (shift + beyond) // 2
         shift, beyond = (middle, beyond) if error(middle) <= line else (shift, middle)
     held = entries(shift).copy()  # a view would keep all
-    return Table(low, high, shift + coarse, fraction, held, error(shift))
+    return Table(low, high, shift, fraction, held, error(shift))

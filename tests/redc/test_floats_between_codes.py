@@ -48,7 +48,74 @@ def floats_between_codes(draw):
 
 @given(floats_between_codes())
 def test_codes_behind_floats_are_a_step_from_the_files_at_most(drawn):
-    model, inputs = drawn
+    _hold_against_the_file(*drawn)
+
+
+BOUNDED = {
+    "HardSigmoid": ["HardSigmoid"],
+    "Softsign": ["Softsign"],
+    "Tanh": ["Tanh"],
+    "of its magnitude": ["Abs", "Erf"],
+    "a bell": ["Abs", "Neg", "Exp"],
+}
+
+
+@st.composite
+def far_values(draw):
+    """(model, inputs): a layer whose values may go far beyond what the function behind tells apart."""
+    net = Between(draw)
+    net.kind = draw(st.sampled_from([np.uint8, np.int8]))
+    size = 10.0 ** draw(st.integers(0, 6))
+    given_codes = net.codes(4.0)
+    shape = (6, 4)
+    inputs = [net.node("DequantizeLinear", ["x", *given_codes])]
+    if draw(st.booleans()):
+        steps = np.float32(size / (127 * 4.0))
+        weight = [net.rng.integers(-127, 128, (4, 5)).astype(np.int8), steps]
+        inputs.append(net.node("DequantizeLinear", [net.constant(value) for value in weight]))
+    else:
+        inputs.append(net.constant((net.rng.standard_normal((4, 5)) * size / 8).astype(np.float32)))
+    inputs.append(net.constant(net.rng.standard_normal(5).astype(np.float32)))
+    at = net.node("Gemm", inputs)
+    for op in BOUNDED[draw(st.sampled_from(list(BOUNDED)))]:
+        at = net.node(op, [at])
+    bounds = np.iinfo(net.kind)
+    x = net.rng.integers(bounds.min, bounds.max + 1, shape).astype(net.kind)
+    x[:3] = net.constants[given_codes[1]] if len(given_codes) > 1 else 0  # the bias alone is left
+    net.kind = draw(st.sampled_from([np.uint8, np.int8]))
+    out = net.quantised(at, net.codes(1.0))
+    return model_of(net.nodes, net.constants, {"x": x}, {out: KINDS[net.kind]}, opset=21), {"x": x}
+
+
+@given(far_values())
+def test_functions_are_fine_near_zero_however_far_their_values_go(drawn):
+    _hold_against_the_file(*drawn)
+
+
+@st.composite
+def float_layers(draw):
+    """(model, inputs): a convolution of floats with float weights, codes of any size behind it."""
+    net = Between(draw)
+    size = 10.0 ** draw(st.integers(-6, 3))
+    weight = net.rng.standard_normal((3, 2, 2, 3)).astype(np.float32)
+    bias = (net.rng.standard_normal(3) * size).astype(np.float32)
+    x = (net.rng.standard_normal((2, 2, 5, 6)) * size).astype(np.float32)
+    op = draw(st.sampled_from(["Conv", "ConvTranspose"]))
+    if op == "ConvTranspose":
+        weight = weight.transpose(1, 0, 2, 3)
+    at = net.node(op, ["x", net.constant(np.ascontiguousarray(weight)), net.constant(bias)])
+    if draw(st.booleans()):
+        at = net.node(draw(st.sampled_from(["Relu", "LeakyRelu", "Neg"])), [at])
+    out = net.quantised(at, net.codes(size * draw(st.sampled_from([1.0, 8.0]))))
+    return model_of(net.nodes, net.constants, {"x": x}, {out: KINDS[net.kind]}, opset=21), {"x": x}
+
+
+@given(float_layers())
+def test_codes_of_a_float_layer_are_a_step_from_the_files_at_most(drawn):
+    _hold_against_the_file(*drawn)
+
+
+def _hold_against_the_file(model, inputs):
     program = redc.compile(model, calibrate=inputs, host=False)
     report = diff(model, program, inputs)
     assert report.passed, report.table()
