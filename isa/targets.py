@@ -273,12 +273,13 @@ def _parent(
     else:
         wanted = path.parent / (f"{name}.toml" if name in target_names() else name)
         chain = (*heirs, path)
-        if any(wanted.resolve() == heir.resolve() for heir in chain):
-            circle = " -> ".join(file.name for file in (*chain, wanted))
-            report.error(span, f"a cycle of inheritance: {circle}")
-        elif not wanted.is_file():
-            message = f"no target is named {name!r}, and no file lies at that path"
+        if not os.path.isfile(wanted):
+            message = f"no target is named {name[:MAX_NAME]!r}, and no file lies at that path"
             report.error(span, message, _meant(name, wanted))
+        elif any(os.path.samefile(wanted, heir) for heir in chain):
+            circle = " -> ".join(file.name for file in (*chain, wanted))
+            hint = "let one of them inherit from a target that comes with redc, or from none"
+            report.error(span, f"a cycle of inheritance: {circle}", hint)
         else:
             return _read(wanted, chain)
     report.raise_if_any()

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from redc import __version__
 from redc.option_values import KNOWN_AS, binding, bits, decibels, positive, shape, trials, vector_bits, words
 from runtime.options import add_all_layers, add_engine_arguments, add_run_arguments, seed
+from runtime.output import escape_what_it_lacks
 
 INTERRUPTED = 130
 
@@ -336,6 +337,7 @@ def add_compare_options(sub: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nothing leaves the machine unasked
+    escape_what_it_lacks()
     try:
         options = parser().parse_args(arguments)
         from redc.commands import run_command

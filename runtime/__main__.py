@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -13,6 +12,7 @@ from isa.diagnostics import ProgramError
 from runtime.command import run_command
 from runtime.errors import InputError
 from runtime.options import add_run_arguments
+from runtime.output import drop_output, escape_what_it_lacks, output_failed
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,8 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     options = parser.parse_args(arguments)
+    escape_what_it_lacks()
     try:
-        return run_command(options)
+        status = run_command(options)
+        sys.stdout.flush()
+        return status
     except (InputError, ProgramError) as error:
         return tell(error, options.json)
     except MemoryError:
@@ -40,8 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "smaller inputs, or a machine with more memory"
         return tell(InputError(large, place=options.program, hint=hint), options.json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        return output_failed(error)  # every file is guarded where it is opened
     except KeyboardInterrupt:
         return 130
 

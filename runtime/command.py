@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def run_command(options: argparse.Namespace) -> int:
     import isa
     from runtime.count import count
 
-    if not Path(options.program).exists():
+    if not os.path.exists(options.program):
         isa.load(options.program)  # raises: what the command lacks beside it matters less
     check_options(options)
     program = isa.load(options.program)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import os
 import stat
@@ -99,8 +100,9 @@ def write_npz(path: str, arrays: Mapping[str, Array], option: str) -> None:
     """Write under a temporary name, then rename: nobody ever sees half a file."""
     try:
         if _is_special(path):
-            with open(path, "wb") as file:
-                _write(file, arrays)
+            whole = io.BytesIO()  # an archive is written with seeks, which a device has not
+            _write(whole, arrays)
+            Path(path).write_bytes(whole.getbuffer())
             return
         handle, temporary = tempfile.mkstemp(prefix=".redc-", dir=Path(path).parent)
         try:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 
 from isa.diagnostics import ProgramError
 from redc.commands import lists, models, programs
-from redc.commands.told import drop_output, own_warnings, report_errors
+from redc.commands.told import own_warnings, report_errors
 from redc.errors import InternalError, UserError
 from runtime.errors import InputError
+from runtime.output import drop_output, output_failed
 
 __all__ = ["report_errors", "run_command"]
 
@@ -41,10 +42,7 @@ def run_command(options: argparse.Namespace) -> int:
     except OSError as error:
         if error.filename is not None:
             raise
-        drop_output()  # every file is guarded where it is opened: this is standard output
-        hint = "make room, or send it elsewhere"
-        print(f"error: cannot write standard output: {error.strerror}\n  hint: {hint}", file=sys.stderr)
-        return 2
+        return output_failed(error)  # every file is guarded where it is opened: this is standard output
     except InternalError as error:
         print(error, file=sys.stderr)
         return BUG

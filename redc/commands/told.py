@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json as json_
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from isa.diagnostics import clean
 from redc.errors import AssumedInputs
+from runtime.output import has_every_character
 
 Document = dict[str, Any]
 
@@ -21,18 +22,13 @@ def report_errors(errors: list[Document], text: str, *, json: bool) -> int:
         print_document({"schema": 1, "errors": errors})
     else:
         lines = text if text.startswith("error") or ": error:" in text else f"error: {text}"
-        print(lines, file=sys.stderr)
+        print("\n".join(map(clean, lines.split("\n"))), file=sys.stderr)
     return 2
 
 
 def print_document(document: Mapping[str, Any]) -> None:
     """The one document of a --json command."""
-    print(json_.dumps(document, indent=1, ensure_ascii=False))
-
-
-def drop_output() -> None:
-    """Nobody reads what is still to be printed; without this Python would complain on its way out."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(json_.dumps(document, indent=1, ensure_ascii=not has_every_character()))
 
 
 @contextmanager
