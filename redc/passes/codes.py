@@ -34,6 +34,8 @@ WIDE_BITS = 16
 """At least so many bits has a tensor that no crossbar streams."""
 GUARD_BITS = 4
 """And so many more than those that crossbars stream: its rounding is not to show beside theirs."""
+GUARDED_BITS = 20
+"""Of the floats and weights of a layer that a host part reads, in a model that arrives quantised."""
 
 WHOLE_UNIT = 64
 """Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
@@ -96,7 +98,7 @@ class Chooser:
         allowed = SMALL * codes.scale if codes else self._fine.get(op.output, math.inf)
         needed = weight_bits(op, allowed, self._extent, self._span)
         if op.output in self._for_hosts:
-            needed = max(needed, WIDE_BITS + GUARD_BITS)
+            needed = max(needed, GUARDED_BITS)
         return max(self.weight_bits, min(needed, FINE_BITS))
 
     def mean(self, tensor: str) -> F64 | None:
@@ -232,7 +234,11 @@ class Chooser:
         missing = math.ceil(math.log2(max(codes.scale / 2 / max(allowed, NOTHING), 1.0)))
         most = self._most(tensor)
         bits = min(codes.bits + missing, most)
-        if tensor in self._for_hosts and tensor not in self._driven:
+        if tensor in self._driven:
+            readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
+            if self.given and any(op.output in self._for_hosts for op in readers):
+                bits = max(bits, min(GUARDED_BITS, most))
+        elif tensor in self._for_hosts:
             bits = max(bits, min(FINE_BITS, most))
         return _widened(codes, bits - codes.bits) if bits > codes.bits else codes
 
