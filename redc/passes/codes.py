@@ -47,6 +47,8 @@ those of a float32."""
 FINEST_BITS = 36
 """And what else must be fine: then a float32's bits are there also where values are far smaller than
 the largest."""
+FUNCTION_BITS = 48
+"""And what only functions read whose codes the model gives: they need no room for products."""
 SATURATED_BITS = 22
 """Of a Tanh or Sigmoid: float32, in which the sums before it are scaled, tells no more."""
 PRODUCT_BITS = 60
@@ -246,8 +248,13 @@ class Chooser:
         """Bits that it may have, for its rounding not to show."""
         if tensor in self._driven:
             return self.bits if self._asked_inputs else FINE_BITS
-        most = SATURATED_BITS if saturates(self.graph.producer(tensor)) else FINEST_BITS
-        for op in self.graph.consumers(tensor):
+        readers = self.graph.consumers(tensor)
+        if saturates(self.graph.producer(tensor)):
+            return SATURATED_BITS
+        if all(_is_function(op) and op.outputs[0] in self.given for op in readers):
+            return FUNCTION_BITS
+        most = FINEST_BITS
+        for op in readers:
             if isinstance(op, VectorOp) and op.combine == "mul":
                 most = min(most, PRODUCT_BITS // len(op.inputs))
             elif isinstance(op, VectorOp) and op.combine == "div":
@@ -330,10 +337,14 @@ def _bits_of(reach: float) -> int:
     return 1 + math.ceil(math.log2(max(reach, 1.0)))
 
 
+def _is_function(op: Op) -> bool:
+    """Whether it is a table over the codes of its input."""
+    return isinstance(op, VectorOp) and op.activation is not None and op.activation.kind == "function"
+
+
 def _looks_up(op: VectorOp) -> bool:
     """Whether it may be a table over the codes of its input."""
-    kind = op.activation.kind if op.activation else ""
-    return kind == "function" or (kind in SATURATING and len(op.inputs) == 1)
+    return _is_function(op) or (saturates(op) and len(op.inputs) == 1)
 
 
 def saturates(op: Op | None) -> bool:

@@ -100,7 +100,7 @@ def _series(low: int, high: int) -> Int64:
     """Codes from `low` to `high` that lie in geometric series around zero."""
     ends = (end for end in (low, high) if end)
     series = [np.copysign(np.geomspace(1, abs(end), SERIES), end) for end in ends]
-    found = np.unique(np.concatenate(series).astype(np.int64))
+    found = np.unique(np.concatenate([[0], *series]).astype(np.int64))
     return found[(low <= found) & (found <= high)]
 
 

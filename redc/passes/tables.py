@@ -129,11 +129,11 @@ def _ends(function: Saturating, codes: Codes, reach: float) -> tuple[float, floa
 
 
 def finer(codes: Codes) -> Codes:
-    """Codes of one step for all channels, GRID for one of the finest channel of `codes`; fewer where
-    they would not fit `quant`."""
-    reach = max(codes.high - codes.zero, codes.zero - codes.low) * float(codes.scales.max())
+    """Codes of one step for all channels, GRID for one of the finest channel of `codes`, that go twice as
+    far: a line may cross the knee where `codes` end.  The steps are coarser where LARGEST forbids."""
+    reach = 2 * max(codes.high - codes.zero, codes.zero - codes.low) * float(codes.scales.max())
     step = max(float(codes.scales.min()) / GRID, reach / LARGEST)
-    return Codes(LARGEST.bit_length() + 1, True, step)
+    return Codes(math.ceil(reach / step).bit_length() + 1, True, step)
 
 
 def tabulate(

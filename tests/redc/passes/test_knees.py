@@ -66,9 +66,9 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(
-    ("bits", "signed", "zero"), [(14, True, 0), (24, False, 9_000_001), (36, True, 0), (36, False, 0)]
+    ("bits", "signed", "zero"), [(14, True, 0), (24, False, 9_000_001), (36, True, 0), (48, True, 0)]
 )
-@pytest.mark.parametrize("reach", [0.5, 100.0, 20_000.0])
+@pytest.mark.parametrize("reach", [0.5, 100.0, 20_000.0, 1e9])
 @pytest.mark.parametrize("out", [Codes(8, True, 1 / 127), Codes(16, False, 1 / 65535)])
 def test_pieces_of_a_function_add_up_to_it(
     name: str, bits: int, signed: bool, zero: int, reach: float, out: Codes
@@ -81,7 +81,7 @@ def test_pieces_of_a_function_add_up_to_it(
     assert sum(part.entries.size for part in parts) < 2**18
     random = np.random.default_rng(1)
     ends = [bound + step for part in parts for bound in (part.low, part.high) for step in range(-3, 4)]
-    near = np.concatenate([random.integers(-(10**digits), 10**digits + 1, 2000) for digits in range(1, 11)])
+    near = np.concatenate([random.integers(-(10**digits), 10**digits + 1, 2000) for digits in range(1, 14)])
     knees = np.rint(np.array([[-3.0], [3.0]]) / source.scale) + np.arange(-500, 500)
     codes = np.concatenate([ends, near, knees.ravel()]).astype(np.int64)
     codes = np.clip(codes, source.low - source.zero, source.high - source.zero)
