@@ -57,7 +57,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     except ValueError:  # a path with a NUL byte
         report.error(NOWHERE, "cannot read this program: no such path can exist", reading_hint(path))
     if len(content) > MAX_CHARACTERS:
-        report.error(NOWHERE, f"this program is larger than {MAX_CHARACTERS} bytes")
+        hint = "is it a program? Else make it of a part of the model"
+        report.error(NOWHERE, f"this program is larger than {MAX_CHARACTERS} bytes", hint)
     report.raise_if_any()
     try:
         return content.decode("utf-8")
@@ -71,14 +72,18 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise
 
 
+OTHER_KINDS = {
+    ".onnx": "this is a model: compile it first (redc compile), or check it with redc diff",
+    ".safetensors": "this is a program's data file: give the .red file beside it",
+    ".npz": "this is a file of arrays: give it as --input, after the program",
+}
+"""What to do with files that people give in place of a program, by the end of their name."""
+
+
 def _other_kind(path: str) -> str | None:
     """What to do with a file that is no program, by the end of its name."""
     kind = os.path.splitext(path)[1].lower()
-    if kind == ".onnx":
-        return "this is a model: compile it first (redc compile), or check it with redc diff"
-    if kind == ".safetensors":
-        return "this is a program's data file: give the .red file beside it"
-    return None
+    return OTHER_KINDS.get(kind)
 
 
 def _stays_inside(name: str) -> bool:

@@ -11,6 +11,8 @@ from itertools import islice
 MOST_ENTRIES = 4000
 """Folders of more entries than this are not searched for near names."""
 
+EMPTY = "its name is empty: give the path of a file"
+
 LIKE = 0.6
 """Two words are near from this share of common letters on, as in difflib."""
 
@@ -41,11 +43,13 @@ def writing_hint(path: str | os.PathLike[str]) -> str:
     """What to do where no file can be written at `path`."""
     path = os.fspath(path)
     folder = os.path.dirname(path)
+    if not path:
+        return EMPTY
     if os.path.isdir(path):
-        return "give a file in it a name"
+        return "name a file in it"
     if folder and not os.path.isdir(folder):
         what, near = _no_folder(folder)
-        return f"{what}; {near or 'write to a folder that is there'}"
+        return near or f"{what}; write to a folder that is there"
     return "is there room, and may you write there? Else write it to another folder"
 
 
@@ -62,7 +66,7 @@ def _missing(path: str, ending: str) -> str:
     """The hint where nothing lies at `path`."""
     folder, _ = os.path.split(path)
     if not path:
-        return "its name is empty: give the path of a file"
+        return EMPTY
     home = os.path.expanduser(path)  # the shell does not in --option=~/file
     if home != path and os.path.exists(home):
         return f"did you mean {home!r}?"

@@ -33,6 +33,7 @@ FOLDER = Path(__file__).with_name("targets")
 
 MAX_BYTES = 1 << 20
 """No target file is larger."""
+WHAT_IT_IS = "a target is a TOML file as in docs/cost.md; `redc targets` lists those that come with redc"
 MAX_NAME = 80
 """No name of a target is longer: it stands on the `.target` line of programs."""
 START = Span(1, 1, 2)
@@ -219,11 +220,14 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte
         why = reason(error) if isinstance(error, OSError) else "no such path can exist"
-        report.error(NOWHERE, f"cannot read this target: {why}", reading_hint(path, ".toml"))
+        hint = reading_hint(path, ".toml")
+        if path.stem in target_names() and isinstance(error, FileNotFoundError):
+            hint = f"did you mean {path.stem}?"
+        report.error(NOWHERE, f"cannot read this target: {why}", hint)
         report.raise_if_any()
         raise
     if len(content) > MAX_BYTES:
-        report.error(NOWHERE, f"a target file is no larger than {MAX_BYTES} bytes")
+        report.error(NOWHERE, f"a target file is no larger than {MAX_BYTES} bytes", WHAT_IT_IS)
     report.raise_if_any()
     try:
         text = content.decode("utf-8-sig")  # some editors write a byte order mark
@@ -232,7 +236,9 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
         report = Report(text, str(path))
-        report.error(Span(line, column, column + 1), f"not UTF-8: a byte {content[error.start]:#04x}")
+        report.error(
+            Span(line, column, column + 1), f"not UTF-8: a byte {content[error.start]:#04x}", WHAT_IT_IS
+        )
         report.raise_if_any()
         raise
     report = Report(text, str(path))
@@ -240,7 +246,7 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except RecursionError:
-        report.error(START, "not TOML: brackets are nested too deeply")
+        report.error(START, "not TOML: brackets are nested too deeply", WHAT_IT_IS)
     except ValueError as error:  # TOMLDecodeError is one; so is what an integer of 5,000 digits raises
         place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         span = Span(int(place[1]), int(place[2]), int(place[2]) + 1) if place else START
@@ -249,7 +255,7 @@ def _read(path: Path, heirs: tuple[Path, ...] = ()) -> TargetFile:
             span = Span(len(lines), len(lines[-1]) + 1, len(lines[-1]) + 2)
         known = isinstance(error, tomllib.TOMLDecodeError)
         why = str(error).split(" (at ")[0] if known else "a number has too many digits"
-        report.error(span, f"not TOML: {why}")
+        report.error(span, f"not TOML: {why}", WHAT_IT_IS)
     report.raise_if_any()
     places = Places(text)
     parent = _parent(document, path, heirs, places, report)
@@ -378,4 +384,6 @@ def _check_keys(
     missing = missing_keys(table, known)
     if missing:
         where = f" in [{path[0]}]" if path else ""
-        report.error(places.of(*path) if path else START, f"missing{where}: {', '.join(missing)}")
+        hint = 'a file with inherits = "isaac" needs a name, and what differs from isaac'
+        span = places.of(*path) if path else START
+        report.error(span, f"missing{where}: {', '.join(missing)}", hint)

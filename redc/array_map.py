@@ -12,7 +12,7 @@ import numpy as np
 from isa.geometry import Geometry, array_size, arrays_of, geometry
 from isa.program import Crossbar, Target
 from redc.compiler import Compiled
-from redc.errors import UserError
+from redc.errors import UserError, did_you_mean
 from redc.ir.graph import CrossbarOp
 from redc.ir.text import coordinate_text
 from redc.mapping.schedule import Schedule
@@ -152,12 +152,14 @@ def layer_maps(compiled: Compiled, layer: str | None = None) -> list[LayerMap]:
     ]
     known = ", ".join(m.name for m in maps[:20]) + (", ..." if len(maps) > 20 else "")
     if not maps:
-        raise UserError("no layer of this model runs on crossbars", place=compiled.graph.name)
+        hint = "redc compile lists its host parts, and why they are no crossbars'"
+        raise UserError("no layer of this model runs on crossbars", place=compiled.graph.name, hint=hint)
     if layer is None:
         return maps
     found = [m for m in maps if m.name == layer]
     if not found:
-        raise UserError(f"no crossbar layer is named {layer!r}", place="--layer", hint=f"there are {known}")
+        hint = did_you_mean(layer, [m.name for m in maps]) or f"there are {known}"
+        raise UserError(f"no crossbar layer is named {layer!r}", place="--layer", hint=hint)
     return found
 
 

@@ -147,6 +147,9 @@ def options_of(text: str, base: Options | None = None) -> Options:
         if not equals or key not in known:
             hint = f"a mapping is NAME or NAME:OPTION=VALUE; options are {', '.join(known)}"
             raise UserError(f"{pair!r} in {text!r} is no option of a mapping", place="--mappings", hint=hint)
+        if key in given:
+            hint = "give it once"
+            raise UserError(f"{key!r} stands twice in {text!r}", place="--mappings", hint=hint)
         given[key] = int(value) if value.isdecimal() else value
         if known[key].type in (int, "int") and not value.isdecimal():
             raise UserError(f"{pair!r} in {text!r} is no number", place="--mappings", hint=f"{key}=2")

@@ -168,10 +168,12 @@ def _check_inputs(network: Network, inputs: Mapping[str, Array]) -> None:
             or any(d not in (None, n) for d, n in zip(declared, array.shape, strict=True))
         ):
             takes = network.shape_text(name)
-            raise UserError(f"its shape is {list(array.shape)}, the model takes {takes}", place=place)
+            message = f"its shape is {list(array.shape)}, the model takes {takes}"
+            raise UserError(message, place=place, hint="reshape it, or export the model for this shape")
         if not np.isfinite(array).all():
             index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise UserError(f"its value at {list(index)} is {array[index]}, not a finite number", place=place)
+            message = f"its value at {list(index)} is {array[index]}, not a finite number"
+            raise UserError(message, place=place, hint="give it numbers alone: no code stands for this")
 
 
 def _known_samples(

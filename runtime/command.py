@@ -191,7 +191,12 @@ def execute(
             trace=trace if tell else None,
             verify=False,
         )
-        result = loaded.run(inputs, buffers=False)
+        try:
+            result = loaded.run(inputs, buffers=False)
+        except InputError as error:
+            if (error.place or "").startswith("input "):
+                error.place = f"--input {options.input}: {error.place}"
+            raise
     if options.output:
         write_npz(options.output, result.outputs, "--output")
     return result, loaded.at_limits()

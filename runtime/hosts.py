@@ -69,7 +69,10 @@ class Hosts:
             try:
                 values = run(made, feeds)
             except Exception as error:  # onnxruntime raises its own classes, all direct Exceptions
-                raise InputError(f"onnxruntime fails on it: {error}", place=_place(part)) from error
+                hint = "does onnxruntime run the whole model on this input?"
+                raise InputError(
+                    f"onnxruntime fails on it: {error}", place=_place(part), hint=hint
+                ) from error
             for buffer, value in zip(targets, values, strict=True):
                 enter(buffer, _checked(part, buffer, value), memory.codes[buffer.name])
             self._seconds[layer] = self._seconds.get(layer, 0.0) + time.perf_counter() - begin
@@ -89,7 +92,8 @@ class Hosts:
             try:
                 self._sessions[part] = self._load(onnxruntime, part)
             except Exception as error:  # as above
-                raise InputError(f"onnxruntime refuses it: {error}", place=_place(part)) from error
+                hint = "does this onnxruntime load the whole model?"
+                raise InputError(f"onnxruntime refuses it: {error}", place=_place(part), hint=hint) from error
         return self._sessions[part]
 
     def _load(self, onnxruntime: Any, part: str) -> Any:

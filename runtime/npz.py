@@ -89,11 +89,14 @@ def _reading(path: str, place: str, ending: str, hint: str) -> Iterator[None]:
 
 
 def check_writable(path: str, option: str) -> None:
-    """Find out before a long run that its results could not be written."""
+    """Find out before a long run that its results could not be written, or would replace another kind of
+    file."""
     try:
         check_place(Path(path))
     except OSError as error:
         raise _unwritable(path, option, error) from error
+    if not path.endswith(".npz") and not _is_special(path):
+        raise InputError(f"{path!r} does not end in .npz", place=option, hint=f"{path}.npz")
 
 
 def write_npz(path: str, arrays: Mapping[str, Array], option: str) -> None:

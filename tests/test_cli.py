@@ -349,7 +349,7 @@ def test_a_picture_that_cannot_be_written_is_one_error(
         ["run", "p.red", "--input", "x.npz", "--output", "x.npz"],
         ["run", "p.red", "--input", "x.npz", "--output", "hard.npz"],
         ["run", "p.red", "--input", "x.npz", "--output", "soft.npz"],
-        ["run", "p.red", "--input", "x.npz", "--output", "p.red"],
+        ["run", "p.red", "--input", "x.npz", "--output", "p.npz"],
         ["compile", "link.onnx", *SHAPE],
         ["compile", "net.onnx", *SHAPE, "--calibrate", "samples.red", "-o", "./samples.red"],
         ["compile", "net.onnx", *SHAPE, "--bind", "w=data.safetensors", "-o", "data.red"],
@@ -363,6 +363,7 @@ def test_no_command_writes_over_a_file_that_it_reads(
         pytest.importorskip("matplotlib")
     os.link("x.npz", "hard.npz")
     os.symlink("x.npz", "soft.npz")
+    os.link("p.red", "p.npz")
     os.symlink("net.onnx", "link.red")
     os.link("net.onnx", "link.onnx")
     for copy in ("samples.red", "data.safetensors", "x.png"):

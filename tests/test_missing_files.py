@@ -90,7 +90,7 @@ def test_the_runtime_alone_says_the_same(capsys: pytest.CaptureFixture[str]) -> 
 )
 @pytest.mark.usefixtures("here")
 def test_a_folder_to_write_to_that_is_not_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert hint_of(command.format("dada"), capsys) == "there is no folder 'dada'; did you mean 'data'?"
+    assert hint_of(command.format("dada"), capsys) == "did you mean 'data'?"
     wanted = "there is no folder 'qqq'; write to a folder that is there"
     assert hint_of(command.format("qqq"), capsys) == wanted
 

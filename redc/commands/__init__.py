@@ -48,17 +48,19 @@ def run_command(options: argparse.Namespace) -> int:
         return BUG
 
 
-def _name_file(options: argparse.Namespace, error: Exception) -> None:
+def _name_file(options: argparse.Namespace, error: UserError | ProgramError | InputError) -> None:
     """What is wrong with samples or inputs lies in the file that they came from."""
-    if not isinstance(error, UserError):
+    if isinstance(error, ProgramError):
         return
     from redc.calibration import OWN, SAMPLES
 
-    for option, place in (("calibrate", SAMPLES), ("input", OWN)):
-        path = getattr(options, option, None)
-        for single in error.errors:
+    for single in (error,) if isinstance(error, InputError) else error.errors:
+        for option, place in (("calibrate", SAMPLES), ("input", OWN)):
+            path = getattr(options, option, None)
             if path is not None and single.place == place:
                 single.place = f"--{option} {path}"
+            elif path is not None and option == "input" and (single.place or "").startswith("input "):
+                single.place = f"--input {path}: {single.place}"  # one of them
 
 
 def _too_large(options: argparse.Namespace, error: MemoryError) -> UserError:

@@ -90,7 +90,7 @@ def bindings(pairs: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
     for name, path in pairs:
         place = f"--bind {name}={path}"
         if name in values:
-            raise UserError(f"{name!r} is bound twice", place=place)
+            raise UserError(f"{name!r} is bound twice", place=place, hint="bind it once")
         if not path.endswith(".npz"):
             values[name] = read_npy(path, "--bind")
             continue

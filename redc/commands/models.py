@@ -24,7 +24,9 @@ def compile_command(options: argparse.Namespace) -> int:
 
     output = default_output(options.model) if options.output is None else Path(options.output)
     if output.suffix != ".red":
-        raise UserError(f"{str(output)!r} does not end in .red", place="--output", hint=f"{output}.red")
+        stem = output.name.removesuffix(".onnx")
+        hint = "net.red" if not stem or stem.startswith(".") else str(output.with_name(f"{stem}.red"))
+        raise UserError(f"{options.output!r} does not end in .red", place="--output", hint=hint)
     check_writable(output)
     for written in (output, output.with_suffix(".safetensors")):
         if written.exists():  # else there is nothing to lose, and no need to look into the model
@@ -101,7 +103,7 @@ def check_picture(options: argparse.Namespace) -> None:
     from redc.figure_file import check_plot
     from runtime.overwriting import check_not_read, files_read
 
-    if options.plot:
+    if options.plot is not None:
         check_plot(options.plot)
         check_not_read(options.plot, "--plot", files_read(options))
 
@@ -117,7 +119,7 @@ def _room(options: argparse.Namespace) -> Room:
 
 def default_output(model: str) -> Path:
     """`dir/net.onnx` compiles to `net.red` in the current folder."""
-    return Path(Path(model).name.removesuffix(".onnx") + ".red")
+    return Path((Path(model).name.removesuffix(".onnx") or "model") + ".red")
 
 
 def map_command(options: argparse.Namespace) -> int:

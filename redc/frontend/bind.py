@@ -142,6 +142,7 @@ def _initializer(inputs: Mapping[str, onnx.ValueInfoProto], name: str, value: Ar
                 f"the value bound to it has the shape {list(value.shape)}, "
                 f"the model takes {shape_text(declared)}",
                 place=place,
+                hint="bind a value of the shape that the model declares",
             )
     return numpy_helper.from_array(np.ascontiguousarray(value, wanted).reshape(value.shape), name)
 

@@ -17,6 +17,7 @@ from redc.frontend.scopes import subgraphs
 BITS = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 """Of element types that share bytes, by the name that ONNX gives them."""
 
+AGAIN = "export the model again"
 MOST_NAMES = 3
 """Tensors of one file that an error lists."""
 
@@ -109,14 +110,14 @@ def _span(tensor: onnx.TensorProto, location: str) -> tuple[int, int]:
         offset = int(entries.get("offset", "0"))
         length = int(entries["length"]) if "length" in entries else None
     except ValueError:
-        raise UserError(f"its place in {location!r} is no number: {entries}") from None
+        raise UserError(f"its place in {location!r} is no number: {entries}", hint=AGAIN) from None
     if offset < 0 or (length is not None and length < 0):
-        raise UserError(f"its place in {location!r} is negative")
+        raise UserError(f"its place in {location!r} is negative", hint=AGAIN)
     needed = _size(tensor)
     if length is not None and length != needed:
         raise UserError(
             f"it has {length} bytes in {location!r}, its shape {list(tensor.dims)} needs {needed}",
-            hint="export the model again",
+            hint=AGAIN,
         )
     return offset, offset + needed
 
@@ -125,25 +126,25 @@ def _size(tensor: onnx.TensorProto) -> int:
     """Bytes of its values.  Raises UserError for a type or a shape that has none."""
     kind = tensor.data_type
     if kind not in onnx.TensorProto.DataType.values() or kind == onnx.TensorProto.UNDEFINED:
-        raise UserError(f"its values are of type {kind}, which ONNX does not have")
+        raise UserError(f"its values are of type {kind}, which ONNX does not have", hint=AGAIN)
     name = onnx.TensorProto.DataType.Name(kind)
     width = BITS.get(name) or 8 * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
     if tensor.data_type == onnx.TensorProto.STRING or any(d < 0 for d in tensor.dims):
-        raise UserError("strings, and shapes with negative sizes, have no external data")
+        raise UserError("strings, and shapes with negative sizes, have no external data", hint=AGAIN)
     return int(-(-math.prod(tensor.dims) * width // 8))
 
 
 def _inside(folder: Path, location: str) -> Path:
     """`location` below `folder`.  Raises UserError if it leaves the folder, by a link as well."""
     if "\0" in location:
-        raise UserError(f"the data file {location!r} can have no such name")
+        raise UserError(f"the data file {location!r} can have no such name", hint=AGAIN)
     parts = PurePosixPath(location)
     leaves = parts.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in parts.parts
     file = folder / location
     try:
         leaves = leaves or not file.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError) as error:  # links that lead to themselves
-        raise UserError(f"the data file {location!r} cannot be found: {error}") from error
+        raise UserError(f"the data file {location!r} cannot be found: {error}", hint=AGAIN) from error
     if not location or leaves:
         raise UserError(
             f"the data file {location!r} lies outside the model's folder",

@@ -95,7 +95,8 @@ def _type_error(place: str, declared: onnx.TypeProto, hosts: bool, bindable: str
     kind = declared.WhichOneof("value")
     if kind not in (None, "tensor_type"):
         what = str(kind).removesuffix("_type").replace("_", " ")
-        return UserError(f"it is of type {what}; only tensors are supported", place=place)
+        hint = "export the model with tensors in place of it"
+        return UserError(f"it is of type {what}; only tensors are supported", place=place, hint=hint)
     element = declared.tensor_type.elem_type
     whole = NAMES.get(element) in CODED
     if (
@@ -106,7 +107,8 @@ def _type_error(place: str, declared: onnx.TypeProto, hosts: bool, bindable: str
         return None
     name = onnx.TensorProto.DataType.Name(element).lower() if element in _TYPES else f"type {element}"
     if hosts:
-        return UserError(f"it is {name}; ports are of {', '.join(ELEMENTS)}", place=place)
+        hint = "export the model with inputs and outputs of one of these"
+        return UserError(f"it is {name}; ports are of {', '.join(ELEMENTS)}", place=place, hint=hint)
     message = f"it is {name}; the accelerator's ports speak float32"
     hint = "export the model with float32 inputs and outputs; weights may be of any float type"
     if bindable:
@@ -152,17 +154,19 @@ def _contradictions(
     place = source.place(f"graph input {name!r}")
     text = "x".join(map(str, shape))
     if any(size < (not hosts) for size in shape) and list(shape) != declared:
-        return [UserError(f"the shape {text} given for it has no elements", place=place)]
+        hint = "every size of an input is 1 or more"
+        return [UserError(f"the shape {text} given for it has no elements", place=place, hint=hint)]
     if declared is None:
         return []
+    takes = ",".join(str(size) if isinstance(size, int) else f"<{size or 'any'}>" for size in declared)
+    hint = f"give --shape {name}={takes} with numbers for what stands in <>"
+    if "<" not in takes:
+        hint = f"the model says {takes}: give no shape for it"
     if len(declared) != len(shape):
-        return [
-            UserError(
-                f"the shape {text} given for it has {len(shape)} axes, not {len(declared)}", place=place
-            )
-        ]
+        message = f"the shape {text} given for it has {len(shape)} axes, not {len(declared)}"
+        return [UserError(message, place=place, hint=hint)]
     return [
-        UserError(f"axis {axis} is {fixed} in the model, but {size} was given", place=place)
+        UserError(f"axis {axis} is {fixed} in the model, but {size} was given", place=place, hint=hint)
         for axis, (fixed, size) in enumerate(zip(declared, shape, strict=True))
         if isinstance(fixed, int) and fixed != size
     ]
@@ -210,5 +214,6 @@ def _empty(source: Source, name: str, dimensions: Sequence[Dimension] | None) ->
             )
         ]
     if 0 in dimensions:
-        return [UserError(f"its shape {'x'.join(map(str, dimensions))} has no elements", place=place)]
+        message = f"its shape {'x'.join(map(str, dimensions))} has no elements"
+        return [UserError(message, place=place, hint="every size of an input is 1 or more")]
     return []

@@ -69,7 +69,7 @@ def _meant(path: Path, known: Sequence[str]) -> str:
     """The file or the model that `path`, which is neither, may be a slip of; else what there is."""
     near = near_file(path, ".onnx")
     file, name = f"did you mean {near!r}?" if near else None, did_you_mean(str(path), known)
-    if path.suffix.lower() == ".onnx" or path.parent != Path() or not known:  # it was meant as a file
+    if path.suffix or path.parent != Path() or not known:  # it was meant as a file
         return file or name or reading_hint(path, ".onnx")
     return name or file or f"known models: {', '.join(known)}"
 
@@ -134,7 +134,8 @@ def _expanded(model: onnx.ModelProto, title: str) -> int:
                 total += 1
                 continue
             if len(inside) == DEEPEST:
-                raise UserError(f"its functions call one another more than {DEEPEST} deep", place=title)
+                message = f"its functions call one another more than {DEEPEST} deep"
+                raise UserError(message, place=title, hint="inline them before: onnx.inliner")
             if name not in sizes:
                 sizes[name] = size(bodies[name], inside | {name})
             total += sizes[name]
@@ -151,7 +152,7 @@ def _of_shelf(models: ModuleType) -> Resolve:
             model: onnx.ModelProto = models.load(name)
         except models.UnknownModel as error:
             if error.reason:
-                raise UserError(error.reason, place=name) from error
+                raise UserError(error.reason, place=name, hint="redc models lists what there is") from error
             return None
         return model
 

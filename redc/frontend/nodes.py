@@ -20,6 +20,7 @@ from redc.frontend.scopes import captured
 
 DEFAULT_DOMAINS = ("", "ai.onnx")
 OLDEST_OPSET = 7
+BROKEN = "the file is damaged, or what exported it is: onnx.checker.check_model may tell more"
 MOST_HINTS = 10
 """Missing names that are compared with all others."""
 LONGEST_NAME = 1 << 14
@@ -120,7 +121,9 @@ def read_source(model: onnx.ModelProto, title: str) -> Source:
     inputs = tuple(v for v in graph.input if v.name not in initializers)
     makers = _makers(nodes, graph, initializers, title, errors)
     if not graph.output:
-        errors.append(UserError("the graph has no outputs, so there is nothing to compute", place=title))
+        errors.append(
+            UserError("the graph has no outputs, so there is nothing to compute", place=title, hint=BROKEN)
+        )
     raise_all(errors)
     known = {*makers, *initializers, *(v.name for v in inputs)}
     live = _live(nodes, makers, [v.name for v in graph.output])
@@ -210,6 +213,7 @@ def _node(index: int, proto: onnx.NodeProto, title: str, errors: list[UserError]
                 UserError(
                     f"attribute {attribute.name!r} has no readable value",
                     place=f"{title}: node {what!r} ({proto.op_type})",
+                    hint=BROKEN,
                 )
             )
             continue
@@ -247,9 +251,9 @@ def _makers(
         seen: set[str] = set()
         for name in names:
             if not name:
-                errors.append(UserError(f"one of the {kind} has no name", place=title))
+                errors.append(UserError(f"one of the {kind} has no name", place=title, hint=BROKEN))
             elif name in seen and kind != "graph outputs":
-                errors.append(UserError(f"two {kind} are called {name!r}", place=title))
+                errors.append(UserError(f"two {kind} are called {name!r}", place=title, hint=BROKEN))
             seen.add(name)
         if kind != "graph outputs":
             given |= seen
@@ -262,6 +266,7 @@ def _makers(
                     UserError(
                         f"tensor {output!r} is made twice: by this node and by {other}",
                         place=f"{title}: {node.describe()}",
+                        hint=BROKEN,
                     )
                 )
             makers.setdefault(output, node)
@@ -313,4 +318,5 @@ def _sorted(live: list[Node], makers: Mapping[str, Node], title: str) -> tuple[N
         raise UserError(
             "the graph has a cycle: " + " -> ".join(repr(n.label) for n in (*cycle, cycle[0])),
             place=f"{title}: {cycle[0].describe()}",
+            hint=BROKEN,
         ) from None

@@ -249,6 +249,7 @@ def _assembled(survey: Survey, depth: Mapping[int, int]) -> Graph:
                 raise UserError(
                     "its type is not numeric; only numbers and booleans enter or leave a program",
                     place=source.place(f"tensor {name!r}"),
+                    hint="keep it within the nodes that only a host runs",
                 )
             borders[name] = tensors[name] = border
         inputs = [name for name in reads if name not in build.constants]

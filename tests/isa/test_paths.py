@@ -52,8 +52,8 @@ def test_the_hint_where_no_file_can_be_read(path: str, ending: str, hint: str) -
 @pytest.mark.parametrize(
     ("path", "hint"),
     [
-        ("data", "give a file in it a name"),
-        ("date/out.npz", "there is no folder 'date'; did you mean 'data'?"),
+        ("data", "name a file in it"),
+        ("date/out.npz", "did you mean 'data'?"),
         ("net.onnx/out.npz", "'net.onnx' is a file, not a folder; write to a folder that is there"),
         ("new/out.npz", "there is no folder 'new'; write to a folder that is there"),
         ("out.npz", "is there room, and may you write there? Else write it to another folder"),
