@@ -60,30 +60,29 @@ def read_text(path: str | os.PathLike[str]) -> str:
         hint = "is it a program? Else make it of a part of the model"
         report.error(NOWHERE, f"this program is larger than {MAX_CHARACTERS} bytes", hint)
     report.raise_if_any()
+    text, start = "", content.find(b"\0")
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        column = error.start - content.rfind(b"\n", 0, error.start)
-        value = content[error.start]
-        message = f"not UTF-8 text: byte {error.start} is {value:#04x}"
-        report.error(Span(line, column, column + 1), message, _other_kind(os.fspath(path)))
-        report.raise_if_any()
-        raise
+        start = error.start
+    if start >= 0:
+        line = content.count(b"\n", 0, start) + 1
+        column = start - content.rfind(b"\n", 0, start)
+        message = f"not UTF-8 text: byte {start} is {content[start]:#04x}"
+        ending = os.path.splitext(os.fspath(path))[1].lower()
+        hint = OTHER_KINDS.get(ending, "a program is text, in a file that ends in .red")
+        report.error(Span(line, column, column + 1), message, hint)
+    report.raise_if_any()
+    return text
 
 
 OTHER_KINDS = {
     ".onnx": "this is a model: compile it first (redc compile), or check it with redc diff",
     ".safetensors": "this is a program's data file: give the .red file beside it",
     ".npz": "this is a file of arrays: give it as --input, after the program",
+    ".npy": "this is an array: numpy.savez makes a file for --input of it",
 }
 """What to do with files that people give in place of a program, by the end of their name."""
-
-
-def _other_kind(path: str) -> str | None:
-    """What to do with a file that is no program, by the end of its name."""
-    kind = os.path.splitext(path)[1].lower()
-    return OTHER_KINDS.get(kind)
 
 
 def _stays_inside(name: str) -> bool:

@@ -26,6 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez("text.npz", x=np.array(["a", "b"]))
     np.savez("nan.npz", x=np.full((1, 2), np.nan, np.float32))
     np.save("w.npy", np.ones(3, np.float32))
+    np.savez("none.npz")
     for name in ("empty.onnx", "empty.red", "empty.npz", "empty.toml"):
         Path(name).touch()
     Path("folder").mkdir()
@@ -60,6 +61,8 @@ REFUSED = [
     ("run net.red --input x.npz --output ''", "it is a folder"),
     ("run net.red --input x.npz --output folder", "it is a folder"),
     ("run x.npz --count-only", "not UTF-8 text"),
+    ("check w.npy", "not UTF-8 text: byte 0 is 0x93"),
+    ("check none.npz", "not UTF-8 text: byte 4 is 0x00"),
     ("run empty.red --count-only", "this program is empty"),
     ("diff net.onnx --input shape.npz", "its shape is [1, 3], the model takes"),
     ("diff net.onnx --input nan.npz", "nan, not a finite number"),
