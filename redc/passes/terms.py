@@ -46,7 +46,8 @@ def common_terms(
     out: Codes,
     activation: Activation | None,
 ) -> Terms:
-    """A step so small that the finest of the terms keeps its bits beside the coarsest.
+    """A step so small that the finest of the terms keeps its bits beside the coarsest, as far as all of
+    them together stay in TERM_BITS.
 
     `real` is what one step of each input's codes is worth in the operator's result, before
     `activation`.
@@ -64,7 +65,9 @@ def common_terms(
         halvings = np.ceil(np.log2(np.maximum(step / (2 * allowed), 1.0)))
         finest = np.minimum(finest, np.where(missed > allowed, step / 2.0**halvings, step))
     total = np.abs(bias) + sum(np.abs(r) * extent for r, extent in zip(real, extents, strict=True))
-    step = np.minimum(step, np.maximum(finest, total / 2.0**TERM_BITS))
+    least = total / 2.0**TERM_BITS
+    doubled = step * 2.0 ** np.ceil(np.log2(np.maximum(least / step, 1.0)))
+    step = np.where(doubled > step, doubled, np.maximum(finest, least))
     return Terms(tuple(np.rint(r / step).astype(np.int64) for r in real), bias, step)
 
 

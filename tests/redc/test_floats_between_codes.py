@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -139,3 +140,54 @@ def test_what_a_host_part_may_quantise_reaches_it_in_24_bits():
     np.testing.assert_array_equal(
         runtime.run(program, inputs).outputs["y"], as_the_file_says(model, inputs)["y"]
     )
+
+
+MEAN = [("ReduceMean", ["a", "axes"], "mean"), ("Sub", ["a", "mean"], "d")]
+WRITTEN_OUT = {
+    "instance norm": [
+        *MEAN,
+        ("Mul", ["d", "d"], "dd"),
+        ("ReduceMean", ["dd", "axes"], "square"),
+        ("Add", ["square", "small"], "var"),
+        ("Sqrt", ["var"], "deviation"),
+        ("Div", ["d", "deviation"], "y"),
+    ],
+    "softmax": [
+        ("ReduceMax", ["a", "axes"], "most"),
+        ("Sub", ["a", "most"], "d"),
+        ("Exp", ["d"], "e"),
+        ("ReduceSum", ["e", "axes"], "sum"),
+        ("Div", ["e", "sum"], "y"),
+    ],
+    "L2 norm": [
+        ("Mul", ["a", "a"], "aa"),
+        ("ReduceSum", ["aa", "axes"], "square"),
+        ("Sqrt", ["square"], "root"),
+        ("Clip", ["root", "small"], "norm"),
+        ("Div", ["a", "norm"], "y"),
+    ],
+}
+
+
+@pytest.mark.parametrize("nodes", WRITTEN_OUT.values(), ids=WRITTEN_OUT)
+@pytest.mark.parametrize("kind", [np.int8, np.uint16])
+def test_normalisations_written_out_in_floats_are_a_step_from_the_files_codes_at_most(nodes, kind):
+    """Products of their widest codes and the multipliers that these deserve would not fit 64 bits."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.031),
+        "z": np.uint8(131),
+        "axes": np.array([2, 3]),
+        "small": np.float32(1e-3),
+        "t": np.float32(8 / (1 << 8 * np.dtype(kind).itemsize)),
+        "u": kind(np.iinfo(kind).max // 2),
+    }
+    written = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["x real"]),
+        helper.make_node("Elu", ["x real"], ["a"]),
+        *(helper.make_node(op, inputs, [output]) for op, inputs, output in nodes),
+        helper.make_node("QuantizeLinear", ["y", "t", "u"], ["q"]),
+    ]
+    inputs = {"x": rng.integers(0, 256, (2, 3, 4, 5)).astype(np.uint8)}
+    model = model_of(written, constants, inputs, {"q": KINDS[kind]}, opset=21)
+    _hold_against_the_file(model, inputs)
