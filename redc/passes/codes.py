@@ -20,6 +20,7 @@ from redc.ir.graph import (
     StencilOp,
     VectorOp,
 )
+from redc.passes.absorb import is_quantiser
 from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
 from redc.passes.fineness import SMALL, allowances, gain, read_by_hosts, weight_bits
@@ -167,8 +168,8 @@ class Chooser:
         first rounding hardly ever shows, and as far as the furthest of those codes go, whatever was
         seen.  None where others read them, or where that is not fine enough."""
         readers = self.graph.consumers(tensor)
-        quantisers = [op for op in readers if isinstance(op, VectorOp) and op.op == "QuantizeLinear"]
-        made = [self.given[op.output] for op in quantisers if op.output in self.given]
+        quantised = [op.outputs[0] for op in readers if is_quantiser(op)]
+        made = [self.given[name] for name in quantised if name in self.given]
         if not made or len(made) < len(readers) or self.graph.is_output(tensor):
             return None
         low = min((codes.low - codes.zero - 1) * codes.scale for codes in made)

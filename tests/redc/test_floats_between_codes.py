@@ -116,8 +116,8 @@ def test_codes_of_a_float_layer_are_a_step_from_the_files_at_most(drawn):
     _hold_against_the_file(*drawn)
 
 
-def _hold_against_the_file(model, inputs):
-    program = redc.compile(model, calibrate=inputs, host=False)
+def _hold_against_the_file(model, inputs, *, host=False):
+    program = redc.compile(model, calibrate=inputs, host=host)
     report = diff(model, program, inputs)
     assert report.passed, report.table()
     got = runtime.run(program, inputs).outputs
@@ -191,3 +191,24 @@ def test_normalisations_written_out_in_floats_are_a_step_from_the_files_codes_at
     inputs = {"x": rng.integers(0, 256, (2, 3, 4, 5)).astype(np.uint8)}
     model = model_of(written, constants, inputs, {"q": KINDS[kind]}, opset=21)
     _hold_against_the_file(model, inputs)
+
+
+def test_functions_of_what_a_host_makes_are_a_step_from_the_files_codes_at_most():
+    """Two quantisers read them, each what the function makes; their codes are not those of its input."""
+    rng = np.random.default_rng(0)
+    constants = {"s": np.float32(0.1), "t": np.float32(2**-15), "u": np.float32(2**-7), "z": np.int8(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["v"]),
+        helper.make_node("MatMul", ["a", "v"], ["b"]),
+        helper.make_node("Tanh", ["b"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "t"], ["fine"], output_dtype=TensorProto.INT16),
+        helper.make_node("QuantizeLinear", ["c", "u", "z"], ["coarse"]),
+    ]
+    inputs = {
+        "x": rng.integers(-128, 128, (3, 5)).astype(np.int8),
+        "w": rng.integers(-128, 128, (5, 4)).astype(np.int8),
+    }
+    outputs = {"fine": TensorProto.INT16, "coarse": TensorProto.INT8}
+    model = model_of(nodes, constants, inputs, outputs, opset=21)
+    _hold_against_the_file(model, inputs, host=True)
