@@ -21,11 +21,20 @@ from redc.ir.graph import (
     VectorOp,
 )
 from redc.passes.absorb import is_quantiser
+from redc.passes.bits import FINE_BITS, FINEST_BITS, Bits, is_function
 from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
-from redc.passes.fineness import SMALL, allowances, gain, read_by_hosts, weight_bits
+from redc.passes.fineness import SMALL
+from redc.passes.scales import (
+    choose_codes,
+    codes_of,
+    round_scale,
+    saturated_codes,
+    signed_bits,
+    widened,
+)
 from redc.passes.stencil_codes import kept_codes, source_codes
-from redc.passes.tables import SATURATING
+from redc.passes.tables import SATURATING, saturates
 from redc.ranges import Range
 
 DEFAULT_BITS = 8
@@ -35,32 +44,6 @@ WIDE_BITS = 16
 """At least so many bits has a tensor that no crossbar streams."""
 GUARD_BITS = 4
 """And so many more than those that crossbars stream: its rounding is not to show beside theirs."""
-GUARDED_BITS = 20
-"""Of the floats and weights of a layer that a host part reads, in a model that arrives quantised."""
-
-WHOLE_UNIT = 64
-"""Steps that 1.0 must span before it is made a whole number of them: it costs at most 1/64 of the
-resolution (0.14 dB)."""
-
-FINE_BITS = 24
-"""Constants on the vector unit, what a host part reads and what a crossbar streams have at most so many:
-those of a float32."""
-FINEST_BITS = 36
-"""And what else must be fine: then a float32's bits are there also where values are far smaller than
-the largest."""
-FUNCTION_BITS = 48
-"""And what only functions read whose codes the model gives: they need no room for products."""
-SATURATED_BITS = 22
-"""Of a Tanh or Sigmoid: float32, in which the sums before it are scaled, tells no more."""
-PRODUCT_BITS = 60
-"""The factors of a product have no more between them."""
-DIVIDED_BITS = 30
-"""Of a dividend or divisor: as many are left for the bits of the quotient below the point."""
-JUDGED = 1 << 20
-"""Values of a constant that say which of some scales rounds it least."""
-
-NOTHING = 1e-20
-"""Below this a tensor's extent is rounding noise of float32, and its scale would overflow."""
 
 
 class Chooser:
@@ -74,8 +57,7 @@ class Chooser:
         self.graph = graph
         self.given = {name: t.given for name, t in graph.tensors.items() if t.given is not None}
         self.bits = options.input_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
-        self.asked = options.weight_bits is not None
-        self._asked_inputs = options.input_bits is not None
+        self._asked = options
         self.weight_bits = options.weight_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
         wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
         self.wide = options.vector_bits or wide
@@ -86,23 +68,14 @@ class Chooser:
         read = self._read() if self._correct else {}
         self._ranges = _ranges(graph, self.given, context, {**read, **self._stepped})
         self._wanted: dict[str, Codes] = {}
-        self._fine: dict[str, float] = {}
-        self._for_hosts: set[str] = set()
-        if not options.vector_bits:
-            self._fine = allowances(graph, self.given, self._extent, self._span)
-            self._for_hosts = read_by_hosts(graph, self.given)
+        self._fine = Bits(graph, self.given, self._driven, self._extent, self._span)
 
     def bits_of_weights(self, op: CrossbarOp) -> int:
         """Of an operator's weights, if the model does not give them as integers: more where it gives
         codes to what is made of them, which they would move by more than a small part of a step."""
-        if self.asked or not self.given:
+        if self._asked.weight_bits is not None or not self.given:
             return self.weight_bits
-        codes = self.given.get(op.output)
-        allowed = SMALL * codes.scale if codes else self._fine.get(op.output, math.inf)
-        needed = weight_bits(op, allowed, self._extent, self._span)
-        if op.output in self._for_hosts:
-            needed = max(needed, GUARDED_BITS)
-        return max(self.weight_bits, min(needed, FINE_BITS))
+        return max(self.weight_bits, self._fine.of_weights(op))
 
     def mean(self, tensor: str) -> F64 | None:
         """Of each channel's values, where a bias correction asks for it and the model has the tensor."""
@@ -130,19 +103,8 @@ class Chooser:
         if value is None or self._joined(tensor) is not None:
             return codes
         readers = [op for op in self.graph.consumers(tensor) if isinstance(op, VectorOp)]
-        allowed = min((self._allowed(op, tensor) for op in readers), default=math.inf)
-        missing = math.ceil(math.log2(max(codes.scale / 2 / allowed, 1.0)))
-        bits = min(codes.bits + missing, max(codes.bits, FINE_BITS))
+        bits = self._fine.of_constant(tensor, codes, {op.output: self.made(op.output) for op in readers})
         return codes if bits == codes.bits else codes_of(value, bits)
-
-    def _allowed(self, op: VectorOp, tensor: str) -> float:
-        """By how much the input `tensor` may be off for the output to be off by SMALL steps."""
-        if op.combine == "div":
-            return math.inf
-        out = self.made(op.output)
-        unit = out.scale * min(out.steps, default=1)
-        found = gain(op, tensor, self._extent, self._span)
-        return SMALL * unit / found if found else math.inf
 
     def _extent(self, tensor: str) -> float:
         """How far from zero a tensor's values go, as far as is known."""
@@ -175,7 +137,7 @@ class Chooser:
         low = min((codes.low - codes.zero - 1) * codes.scale for codes in made)
         high = max((codes.high - codes.zero + 1) * codes.scale for codes in made)
         reach = max(-low, high)
-        needed = _bits_of(reach / (SMALL * min(codes.scale for codes in made)))
+        needed = signed_bits(reach / (SMALL * min(codes.scale for codes in made)))
         if needed > FINEST_BITS:
             return None
         bits = max(FINE_BITS, needed)
@@ -216,7 +178,7 @@ class Chooser:
         op = self.graph.producer(tensor)
         if codes is None or (codes.steps and not _takes_steps(op)):
             return self._own(tensor)
-        return codes if reader.output in self.given else _saturated(op, codes.bits) or codes
+        return codes if reader.output in self.given else saturated_codes(op, codes.bits) or codes
 
     def _joined(self, tensor: str) -> StencilOp | None:
         """The operator that only moves values and that alone reads `tensor`."""
@@ -231,41 +193,15 @@ class Chooser:
         return reader if isinstance(reader, StencilOp) and reader.output in self._moved else None
 
     def _own(self, tensor: str) -> Codes:
-        """With so many bits more as its rounding would show in codes that the model gives, or to a host."""
+        """With so many bits more as its rounding would show, where nobody says how many."""
         codes = self._seen(tensor)
-        allowed = self._fine.get(tensor, math.inf)
-        missing = math.ceil(math.log2(max(codes.scale / 2 / max(allowed, NOTHING), 1.0)))
-        most = self._most(tensor)
-        bits = min(codes.bits + missing, most)
-        if tensor in self._driven:
-            readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
-            if self.given and any(op.output in self._for_hosts for op in readers):
-                bits = max(bits, min(GUARDED_BITS, most))
-        elif tensor in self._for_hosts:
-            bits = max(bits, min(FINE_BITS, most))
-        return _widened(codes, bits - codes.bits) if bits > codes.bits else codes
-
-    def _most(self, tensor: str) -> int:
-        """Bits that it may have, for its rounding not to show."""
-        if tensor in self._driven:
-            return self.bits if self._asked_inputs else FINE_BITS
-        readers = self.graph.consumers(tensor)
-        if saturates(self.graph.producer(tensor)):
-            return SATURATED_BITS
-        if all(_is_function(op) and op.outputs[0] in self.given for op in readers):
-            return FUNCTION_BITS
-        most = FINEST_BITS
-        for op in readers:
-            if isinstance(op, VectorOp) and op.combine == "mul":
-                most = min(most, PRODUCT_BITS // len(op.inputs))
-            elif isinstance(op, VectorOp) and op.combine == "div":
-                most = min(most, DIVIDED_BITS)
-        return most
+        asked = self._asked.input_bits if tensor in self._driven else self._asked.vector_bits
+        return codes if asked is not None else widened(codes, self._fine.of(tensor, codes))
 
     def _seen(self, tensor: str) -> Codes:
         """What the values seen ask for."""
         bits = self.bits if tensor in self._driven else self.wide
-        saturated = _saturated(self.graph.producer(tensor), bits)
+        saturated = saturated_codes(self.graph.producer(tensor), bits)
         if saturated is not None:
             return saturated
         value, like = self.graph.tensors[tensor].value, self.graph.tensors[tensor].like
@@ -323,45 +259,9 @@ def _takes_steps(op: Op | None) -> bool:
     return activation.kind not in SATURATING and not bounded  # a bound is one code for all channels
 
 
-def _widened(codes: Codes, more: int) -> Codes:
-    """With so many bits more for the same interval; around zero where float32, in which a zero point is
-    added, could not tell the codes apart."""
-    scale, zero = codes.scale / (1 << more), codes.zero << more
-    if not zero or codes.bits + more <= FINE_BITS:
-        return replace(codes, bits=codes.bits + more, scale=scale, zero=zero)
-    reach = max(codes.high - codes.zero, codes.zero - codes.low) << more
-    return Codes(reach.bit_length() + 1, True, scale)
-
-
-def _bits_of(reach: float) -> int:
-    """Of signed codes that go so far."""
-    return 1 + math.ceil(math.log2(max(reach, 1.0)))
-
-
-def _is_function(op: Op) -> bool:
-    """Whether it is a table over the codes of its input."""
-    return isinstance(op, VectorOp) and op.activation is not None and op.activation.kind == "function"
-
-
 def _looks_up(op: VectorOp) -> bool:
     """Whether it may be a table over the codes of its input."""
-    return _is_function(op) or (saturates(op) and len(op.inputs) == 1)
-
-
-def saturates(op: Op | None) -> bool:
-    """Whether the function itself bounds the output."""
-    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
-    return activation is not None and activation.kind in SATURATING
-
-
-def _saturated(op: Op | None, bits: int) -> Codes | None:
-    """Codes that span what a tanh or sigmoid can give."""
-    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
-    if activation is None or activation.kind not in SATURATING:
-        return None
-    if SATURATING[activation.kind].low < 0:
-        return Codes(bits, True, _scale(1.0, (1 << (bits - 1)) - 1))
-    return Codes(bits, False, _scale(1.0, (1 << bits) - 1))
+    return is_function(op) or (saturates(op) and len(op.inputs) == 1)
 
 
 def _ranges(
@@ -385,66 +285,3 @@ def _ranges(
         if source in ranges:
             ranges[name] = replace(ranges[source], channels=None)
     return {name: replace(seen, method=context.options.calibration) for name, seen in ranges.items()}
-
-
-def round_scale(scale: float) -> float:
-    """To 12 significant digits, so that different CPUs calibrate to the same bytes."""
-    return float(f"{scale:.11e}")
-
-
-def choose_codes(seen: Range, bits: int) -> Codes:
-    """Codes for values in the observed range.
-
-    Unsigned with zero 0 where nothing is negative; signed with zero 0 where both sides reach
-    about as far; else unsigned with the zero point that uses every code (one more bit plane).
-    """
-    low, high = seen.bounds(bits)
-    if low >= 0:
-        return Codes(bits, False, _scale(high, (1 << bits) - 1))
-    top = (1 << (bits - 1)) - 1
-    bound = max(-low, high)
-    if high - low > 1.5 * bound:
-        return Codes(bits, True, _scale(bound, top))
-    codes = (1 << bits) - 1
-    scale = _scale(high - low, codes)
-    return Codes(bits, False, scale, zero=int(np.clip(np.rint(-low / scale), 0, codes)))
-
-
-def codes_of(value: F64, bits: int) -> Codes:
-    """Codes for a constant: of some scales that hold it, the one at which its values round least.
-
-    Those are the finest, the finest at which 1.0 is a whole number of steps, and the finest at which
-    the smallest value is one.
-    """
-    low, high = min(0.0, float(value.min())), max(0.0, float(value.max()))
-    signed = low < 0
-    steps = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
-    extent = max(-low, high)
-    if extent <= NOTHING:
-        return Codes(bits, signed, 1.0)
-    magnitudes = np.abs(value[value != 0])
-    smallest = float(magnitudes.min())
-    finest = round_scale(extent / steps)
-    scales = [finest, _scale(extent, steps), round_scale(smallest / max(1, math.floor(smallest / finest)))]
-
-    some = magnitudes[:: -(-magnitudes.size // JUDGED)]
-
-    def error(scale: float) -> float:
-        return float(np.square(some / scale - np.rint(some / scale)).sum()) * scale**2
-
-    best = min((scale for scale in scales if extent / scale <= steps + 0.5), key=error)
-    return Codes(bits, signed, best)
-
-
-def _scale(extent: float, steps: int) -> float:
-    """One step of `steps` over `extent`; a tensor that is zero, or all but, counts as 1.0 wide.
-
-    Where 1.0 spans enough steps, it is made a whole number of them: whole numbers (pixels, counts,
-    masks) are then codes exactly, and the range only grows.
-    """
-    if extent <= NOTHING:
-        extent = 1.0
-    per_unit = math.floor(steps / extent * (1 + 1e-9))
-    if WHOLE_UNIT <= per_unit <= WHOLE_UNIT << 16:
-        return round_scale(1 / per_unit)
-    return round_scale(extent / steps)

@@ -29,13 +29,13 @@ from redc.ir.graph import (
     Table,
     VectorOp,
 )
-from redc.passes.codes import Chooser, saturates
+from redc.passes.codes import Chooser
 from redc.passes.context import Context, Options
 from redc.passes.correct import mean_drives, mean_error
 from redc.passes.fineness import SMALL
 from redc.passes.pieces import pieces
 from redc.passes.stencil_codes import stencil_codes
-from redc.passes.tables import GRID, SAMPLED_BITS, SATURATING, build_table, finer, tabulate
+from redc.passes.tables import GRID, SAMPLED_BITS, SATURATING, build_table, finer, saturates, tabulate
 from redc.passes.terms import TERM_BITS, common_terms, window
 
 TABLE_BITS = 12

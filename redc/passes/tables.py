@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from redc.ir.graph import Codes, Table
+from redc.ir.graph import Codes, CrossbarOp, Op, Table, VectorOp
 
 F64 = npt.NDArray[np.float64]
 
@@ -71,6 +71,12 @@ SATURATING = {
         1.0,
     ),
 }
+
+
+def saturates(op: Op | None) -> bool:
+    """Whether the function that ends an operator bounds its output."""
+    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
+    return activation is not None and activation.kind in SATURATING
 
 
 def build_table(kind: str, codes: Codes) -> tuple[Table, float]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import redc
 from redc.histogram import BINS, Histogram
-from redc.passes.codes import choose_codes
+from redc.passes.scales import choose_codes
 from redc.ranges import METHODS, Range
 from tests.redc.layers import deconvolution, feed
 

@@ -9,7 +9,7 @@ import pytest
 
 from isa.instructions import INSTRUCTIONS
 from redc.ir.graph import Codes
-from redc.passes.codes import SATURATED_BITS
+from redc.passes.bits import SATURATED_BITS
 from redc.passes.pieces import pieces
 from redc.passes.tables import SATURATING, build_table, finer
 

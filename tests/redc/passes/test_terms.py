@@ -8,6 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import redc
 import runtime
+from redc.ir.graph import Codes
+from redc.passes.terms import TERM_BITS, common_terms
 from tests.redc.reference import run_onnx
 
 
@@ -40,3 +42,11 @@ def test_a_coarse_constant_does_not_erase_the_other_operand(
     assert step is not None
     assert np.abs(found - run_onnx(model, x)["y"]).max() <= step
     assert np.array_equal(found, runtime.run(program, x, engine="step").outputs["y"])
+
+
+def test_multipliers_of_wide_codes_into_wide_codes_leave_the_sum_in_60_bits() -> None:
+    source, out = Codes(36, True, 1e-9), Codes(30, True, 1e-6)
+    real = np.array([3.0, -0.2]) * source.scale
+    terms = common_terms("sum", [real], np.zeros(()), [source], out, None)
+    assert all(abs(int(m)) << 35 <= 1 << TERM_BITS for m in terms.multipliers[0])
+    np.testing.assert_allclose(terms.multipliers[0] * terms.step, real, rtol=2.0**-20)

@@ -1,0 +1,118 @@
+"""How many bits tensors and weights have, so that rounding them does not show in codes that the model
+gives, or to a host part (docs/decisions/0041)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from redc.ir.graph import Codes, CrossbarOp, Graph, Op, VectorOp
+from redc.passes.fineness import (
+    SMALL,
+    Extent,
+    Span,
+    allowances,
+    gain,
+    read_by_hosts,
+    weight_bits,
+)
+from redc.passes.scales import NOTHING
+from redc.passes.tables import saturates
+
+FINE_BITS = 24
+"""Constants on the vector unit, what a host part reads and what a crossbar streams have at most so many:
+those of a float32."""
+FINEST_BITS = 36
+"""And what else must be fine: then a float32's bits are there also where values are far smaller than
+the largest."""
+FUNCTION_BITS = 48
+"""And what only functions read whose codes the model gives: they need no room for products."""
+SATURATED_BITS = 22
+"""Of a Tanh or Sigmoid: float32, in which the sums before it are scaled, tells no more."""
+PRODUCT_BITS = 60
+"""The factors of a product have no more between them."""
+DIVIDED_BITS = 30
+"""Of a dividend or divisor: as many are left for the bits of the quotient below the point."""
+GUARDED_BITS = 20
+"""Of the floats and weights of a layer that a host part reads, in a model that arrives quantised."""
+
+
+class Bits:
+    """Bits for the tensors of a graph, some of which have `given` codes.
+
+    `streamed` are those that crossbars stream; `extent` and `span` say what is known of values.
+    """
+
+    def __init__(
+        self, graph: Graph, given: Mapping[str, Codes], streamed: Iterable[str], extent: Extent, span: Span
+    ) -> None:
+        self.graph = graph
+        self.given = given
+        self.streamed = frozenset(streamed)
+        self.extent = extent
+        self.span = span
+        self._allowed = allowances(graph, given, extent, span)
+        self._for_hosts = read_by_hosts(graph, given)
+
+    def of(self, tensor: str, codes: Codes) -> int:
+        """Of a tensor that would have `codes`: theirs, or more."""
+        most = self._most(tensor)
+        bits = min(codes.bits + missing(codes, self._allowed.get(tensor, math.inf)), most)
+        if tensor in self.streamed:
+            readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
+            if self.given and any(op.output in self._for_hosts for op in readers):
+                bits = max(bits, GUARDED_BITS)
+        elif tensor in self._for_hosts:
+            bits = max(bits, min(FINE_BITS, most))
+        return max(bits, codes.bits)
+
+    def _most(self, tensor: str) -> int:
+        """For its rounding not to show."""
+        if tensor in self.streamed:
+            return FINE_BITS
+        if saturates(self.graph.producer(tensor)):
+            return SATURATED_BITS
+        readers = self.graph.consumers(tensor)
+        if all(is_function(op) and op.outputs[0] in self.given for op in readers):
+            return FUNCTION_BITS
+        return min((_most_read(op) for op in readers), default=FINEST_BITS)
+
+    def of_constant(self, tensor: str, codes: Codes, made: Mapping[str, Codes]) -> int:
+        """Of a constant that would have `codes`, whose readers make tensors of the codes `made`."""
+        readers = [op for op in self.graph.consumers(tensor) if isinstance(op, VectorOp)]
+        allowed = min((self._allowed_by(op, tensor, made[op.output]) for op in readers), default=math.inf)
+        most = min(FINE_BITS, *map(_most_read, readers)) if readers else FINE_BITS
+        return max(codes.bits, min(codes.bits + missing(codes, allowed), most))
+
+    def _allowed_by(self, op: VectorOp, tensor: str, out: Codes) -> float:
+        """By how much the input `tensor` may be off for the output to be off by SMALL steps."""
+        if op.combine == "div":
+            return math.inf
+        unit = out.scale * min(out.steps, default=1)
+        found = gain(op, tensor, self.extent, self.span)
+        return SMALL * unit / found if found else math.inf
+
+    def of_weights(self, op: CrossbarOp) -> int:
+        """Of weights that the model does not give as integers: as many as show in codes that it gives to
+        what is made of them, or that vector operators make of it."""
+        codes = self.given.get(op.output)
+        allowed = SMALL * codes.scale if codes else self._allowed.get(op.output, math.inf)
+        needed = min(weight_bits(op, allowed, self.extent, self.span), FINE_BITS)
+        return max(needed, GUARDED_BITS) if op.output in self._for_hosts else needed
+
+
+def missing(codes: Codes, allowed: float) -> int:
+    """Bits without which half a step of `codes` is more than what is allowed."""
+    return math.ceil(math.log2(max(codes.scale / 2 / max(allowed, NOTHING), 1.0)))
+
+
+def _most_read(op: Op) -> int:
+    """Bits that an operator's arithmetic has room for."""
+    if isinstance(op, VectorOp) and op.combine == "mul":
+        return min(FINEST_BITS, PRODUCT_BITS // len(op.inputs))
+    return DIVIDED_BITS if isinstance(op, VectorOp) and op.combine == "div" else FINEST_BITS
+
+
+def is_function(op: Op) -> bool:
+    """Whether it is a table over the codes of its input."""
+    return isinstance(op, VectorOp) and op.activation is not None and op.activation.kind == "function"
