@@ -70,6 +70,6 @@ def _inputs(graph: Graph) -> Graph:
     for name in graph.inputs:
         readers = graph.consumers(name)
         wanted = {graph.tensors[op.outputs[0]].given for op in readers if is_quantiser(op)}
-        if len(wanted) == 1 and all(map(is_quantiser, readers)):
+        if graph.tensors[name].given is None and len(wanted) == 1 and all(map(is_quantiser, readers)):
             tensors[name] = replace(tensors[name], given=wanted.pop())
     return replace(graph, tensors=tensors)

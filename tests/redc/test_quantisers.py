@@ -98,3 +98,18 @@ def test_weights_of_8_bit_floats_count_as_float_ones(kind):
     assert report.passed, report.table()
     assert [row.nodes for row in report.layers if row.kind == "crossbar"] == [("product",)]
     assert report.outputs[0].sqnr_db > 70
+
+
+@pytest.mark.parametrize("between", [[], ["DepthToSpace"]])
+@pytest.mark.parametrize("kinds", [(np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.uint8)])
+def test_an_input_of_integers_keeps_the_codes_that_the_file_says_it_has(between, kinds):
+    """A QuantizeLinear that reads it makes others of them."""
+    read, made = kinds
+    constants = {"s": np.float32(0.05), "r": read(7), "t": np.float32(0.03), "m": made(100)}
+    nodes = [helper.make_node("DequantizeLinear", ["x", "s", "r"], ["0"])]
+    nodes += [helper.make_node(op, [str(i)], [str(i + 1)], blocksize=2) for i, op in enumerate(between)]
+    nodes.append(helper.make_node("QuantizeLinear", [str(len(between)), "t", "m"], ["y"]))
+    x = {"x": np.arange(24).astype(read).reshape(1, 4, 2, 3)}
+    model = model_of(nodes, constants, x, {"y": helper.np_dtype_to_tensor_dtype(np.dtype(made))}, opset=21)
+    program = redc.compile(model, calibrate=x, host=False)
+    np.testing.assert_array_equal(runtime.run(program, x).outputs["y"], as_the_file_says(model, x)["y"])
