@@ -21,7 +21,7 @@ Entries = Callable[[Int64], F64]
 """What the function makes of codes of its input (less their zero), in steps of what it makes."""
 
 POINTS_BITS = 16
-"""So many codes of a piece are looked at, as far apart as it takes."""
+"""So many codes of a piece are looked at, as far apart as it takes (more of one that has over 2^48)."""
 MOST_BITS = 20
 """And so many where the function bends everywhere."""
 PART = 1 << 6
@@ -59,7 +59,7 @@ def _cut(entries: Entries, low: int, high: int) -> list[tuple[int, int, int]]:
     """(first code, last code, bits between codes looked at) of pieces from `low` to `high`.  They share
     their ends, which are looked at."""
     codes = high - low + 1
-    coarse = max(0, (codes - 1).bit_length() - POINTS_BITS)
+    coarse = min(max(0, (codes - 1).bit_length() - POINTS_BITS), WIDEST)
     if not coarse:
         return [(low, high, 0)]
     count = -(-codes >> coarse)

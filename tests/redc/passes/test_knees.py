@@ -66,7 +66,8 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(
-    ("bits", "signed", "zero"), [(14, True, 0), (24, False, 9_000_001), (36, True, 0), (48, True, 0)]
+    ("bits", "signed", "zero"),
+    [(14, True, 0), (24, False, 9_000_001), (36, True, 0), (48, True, 0), (49, True, 0)],
 )
 @pytest.mark.parametrize("reach", [0.5, 100.0, 20_000.0, 1e9])
 @pytest.mark.parametrize("out", [Codes(8, True, 1 / 127), Codes(16, False, 1 / 65535)])
@@ -78,7 +79,7 @@ def test_pieces_of_a_function_add_up_to_it(
     source = Codes(bits, signed, reach / 2 ** (bits - 1), zero)
     function, fine = FUNCTIONS[name], finer(out)
     parts = pieces(function, source, fine)
-    assert sum(part.entries.size for part in parts) < 2**18
+    assert sum(part.entries.size for part in parts) < 2**18 and max(part.shift for part in parts) <= 32
     random = np.random.default_rng(1)
     ends = [bound + step for part in parts for bound in (part.low, part.high) for step in range(-3, 4)]
     near = np.concatenate([random.integers(-(10**digits), 10**digits + 1, 2000) for digits in range(1, 14)])
