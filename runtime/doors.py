@@ -113,7 +113,9 @@ def check_input(name: str, buffer: Buffer, value: Any) -> Array:
     try:
         given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.float32)
     except (TypeError, ValueError) as error:
-        raise InputError(f"it is no array of numbers: {error}", place=place) from error
+        raise InputError(
+            f"it is no array of numbers: {error}", place=place, hint="numpy.asarray of it should be one"
+        ) from error
     widest = np.dtype(np.float64 if door_type(buffer) == "float64" else np.float32)
     if not np.can_cast(given.dtype, widest, "safe"):
         raise InputError(
@@ -124,14 +126,30 @@ def check_input(name: str, buffer: Buffer, value: Any) -> Array:
     with np.errstate(over="ignore"):  # told below
         array = np.asarray(given, np.float32)
     if array.shape != shape:
-        raise InputError(f"its shape is {list(array.shape)}, the program takes {list(shape)}", place=place)
+        raise _other_shape(array, shape, place)
     finite = np.isfinite(array)
     if not finite.all():
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise InputError(f"its value at {list(index)} is {array[index]}, not a finite number", place=place)
+        raise InputError(
+            f"its value at {list(index)} is {array[index]}, not a finite number",
+            place=place,
+            hint="codes stand for finite numbers alone: see what made it, or leave it out",
+        )
     if buffer.scale is None and (array != np.rint(array)).any():
-        raise InputError("it holds integers without a scale, but a value has a fraction", place=place)
+        raise InputError(
+            "it holds integers without a scale, but a value has a fraction",
+            place=place,
+            hint="round it first",
+        )
     return array
+
+
+def _other_shape(array: Array, shape: tuple[int, ...], place: str) -> InputError:
+    return InputError(
+        f"its shape is {list(array.shape)}, the program takes {list(shape)}",
+        place=place,
+        hint="a program is of one shape: reshape the array, or compile the model for its shape",
+    )
 
 
 def check_typed(buffer: Buffer, value: Any, place: str) -> Array:
@@ -140,7 +158,9 @@ def check_typed(buffer: Buffer, value: Any, place: str) -> Array:
     try:
         given = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, wanted)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"it is no array of numbers: {error}", place=place) from error
+        raise InputError(
+            f"it is no array of numbers: {error}", place=place, hint="numpy.asarray of it should be one"
+        ) from error
     if not np.can_cast(given.dtype, wanted, "safe"):
         raise InputError(
             f"its type is {given.dtype}, the program takes {wanted}",
@@ -149,7 +169,7 @@ def check_typed(buffer: Buffer, value: Any, place: str) -> Array:
         )
     array = np.asarray(given, wanted)
     if array.shape != shape:
-        raise InputError(f"its shape is {list(array.shape)}, the program takes {list(shape)}", place=place)
+        raise _other_shape(array, shape, place)
     return array
 
 

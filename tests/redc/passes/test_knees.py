@@ -79,7 +79,8 @@ def test_pieces_of_a_function_add_up_to_it(
     source = Codes(bits, signed, reach / 2 ** (bits - 1), zero)
     function, fine = FUNCTIONS[name], finer(out)
     parts = pieces(function, source, fine)
-    assert sum(part.entries.size for part in parts) < 2**18 and max(part.shift for part in parts) <= 32
+    assert sum(part.entries.size for part in parts) < 2**18
+    assert max(part.shift for part in parts) <= 32
     random = np.random.default_rng(1)
     ends = [bound + step for part in parts for bound in (part.low, part.high) for step in range(-3, 4)]
     near = np.concatenate([random.integers(-(10**digits), 10**digits + 1, 2000) for digits in range(1, 14)])
