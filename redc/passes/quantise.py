@@ -55,6 +55,7 @@ BIAS_BITS = 22
 all but removed, they give way."""
 
 
+@np.errstate(over="ignore")  # a factor that float32 does not hold is refused with the program
 def quantise(graph: Graph, context: Context) -> Graph:
     """Choose codes for every tensor, quantise weights and biases, derive requantisation.
 
