@@ -34,7 +34,7 @@ from redc.passes.scales import (
     widened,
 )
 from redc.passes.stencil_codes import kept_codes, source_codes
-from redc.passes.tables import SATURATING, saturates
+from redc.passes.tables import SATURATING, saturates, saturating
 from redc.ranges import Range
 
 DEFAULT_BITS = 8
@@ -108,18 +108,27 @@ class Chooser:
 
     def _extent(self, tensor: str) -> float:
         """How far from zero a tensor's values go, as far as is known."""
+        tensor = self._source(tensor)
         codes, value = self.given.get(tensor), self.graph.tensors[tensor].value
         if codes is not None:
             return codes.scale * max(codes.high - codes.zero, codes.zero - codes.low)
         if value is not None:
             return float(np.abs(value).max(initial=0.0))
-        seen = self._ranges.get(tensor)
-        return max(-float(seen.lows.min()), float(seen.highs.max())) if seen else 0.0
+        return max(map(abs, self._span(tensor)))
 
     def _span(self, tensor: str) -> tuple[float, float]:
-        """From where to where a tensor's values go, as far as is known."""
-        seen = self._ranges.get(tensor)
+        """From where to where a tensor's values go: as far as one, where nothing is known."""
+        tensor = self._source(tensor)
+        seen, function = self._ranges.get(tensor), saturating(self.graph.producer(tensor))
+        if function is not None:
+            return function.low, function.high
         return (float(seen.lows.min()), float(seen.highs.max())) if seen else (-1.0, 1.0)
+
+    def _source(self, tensor: str) -> str:
+        """The tensor whose values it has in another shape."""
+        while isinstance(op := self.graph.producer(tensor), ReshapeOp):
+            tensor = op.input
+        return tensor
 
     def outside(self, tensor: str) -> Codes:
         """Of an input, or of what a host makes."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from isa.instructions import F32_EXACT
-from redc.ir.graph import F64, Codes, CrossbarOp, Op, VectorOp
-from redc.passes.tables import SATURATING, saturates
+from redc.ir.graph import F64, Codes, Op
+from redc.passes.tables import saturating
 from redc.ranges import Range
 
 WHOLE_UNIT = 64
@@ -99,9 +99,10 @@ def widened(codes: Codes, bits: int) -> Codes:
 
 def saturated_codes(op: Op | None, bits: int) -> Codes | None:
     """Codes that span what a tanh or sigmoid can give."""
-    if not isinstance(op, CrossbarOp | VectorOp) or op.activation is None or not saturates(op):
+    function = saturating(op)
+    if function is None:
         return None
-    if SATURATING[op.activation.kind].low < 0:
+    if function.low < 0:
         return Codes(bits, True, scale_of(1.0, (1 << (bits - 1)) - 1))
     return Codes(bits, False, scale_of(1.0, (1 << bits) - 1))
 

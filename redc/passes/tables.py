@@ -73,10 +73,15 @@ SATURATING = {
 }
 
 
+def saturating(op: Op | None) -> Saturating | None:
+    """The function that ends an operator, where it bounds the output."""
+    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
+    return SATURATING.get(activation.kind) if activation is not None else None
+
+
 def saturates(op: Op | None) -> bool:
     """Whether the function that ends an operator bounds its output."""
-    activation = op.activation if isinstance(op, CrossbarOp | VectorOp) else None
-    return activation is not None and activation.kind in SATURATING
+    return saturating(op) is not None
 
 
 def build_table(kind: str, codes: Codes) -> tuple[Table, float]:

@@ -30,12 +30,12 @@ def floats_between_codes(draw):
         "Conv", net.node("DequantizeLinear", ["x", *given_codes]), net.constants[given_codes[0]]
     )
     x = {"x": net.rng.integers(np.iinfo(net.kind).min, np.iinfo(net.kind).max + 1, shape).astype(net.kind)}
-    for op in draw(st.lists(st.sampled_from(FUNCTIONS + ARITHMETIC), min_size=1, max_size=2)):
+    for op in draw(st.lists(st.sampled_from(["Square", *FUNCTIONS, *ARITHMETIC]), min_size=1, max_size=2)):
         other = []
         if op in ARITHMETIC:
             wide = draw(st.sampled_from([(), (4, 1, 1), (4, 2, 3)]))
             other = [net.constant((net.rng.standard_normal(wide) * 2).astype(np.float32))]
-        at = net.node(op, [at, *other])
+        at = net.node("Mul", [at, at]) if op == "Square" else net.node(op, [at, *other])
     last = draw(st.sampled_from([None, *POOLS]))
     if last == "Concat":
         z = {"z": net.rng.integers(0, 100, (2, 1, 2, 3)).astype(net.kind)}
@@ -43,7 +43,7 @@ def floats_between_codes(draw):
     elif last:
         at = net.node(last, [at], kernel_shape=[2, 2])
     net.kind = draw(st.sampled_from(list(KINDS)))
-    out = net.quantised(at, net.codes(draw(st.sampled_from([1.0, 8.0]))))
+    out = net.quantised(at, net.codes(draw(st.sampled_from([0.25, 1.0, 8.0]))))
     return model_of(net.nodes, net.constants, x, {out: KINDS[net.kind]}, opset=21), x
 
 
