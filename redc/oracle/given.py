@@ -159,7 +159,20 @@ def read_codes(network: Network, node: onnx.NodeProto) -> Given | None:
         return None
     if node.op_type.endswith("Integer"):
         return Given(held.scale, _zero(network, node, 2), held.low, held.high)
-    return held
+    return None if _mixes(network, node.input[0]) else held
+
+
+def _mixes(network: Network, tensor: str) -> bool:
+    """Whether more than moves made `tensor` of codes: values between them, others filled in."""
+    while (node := network.maker(tensor)) is not None and made_codes(network, node) is None:
+        mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "")
+        if node.op_type in ("Resize", "Upsample") and mode not in ("", "nearest"):
+            return True
+        if node.op_type == "Pad" and mode in ("", "constant") and _optional(node, 2):
+            fill = network.constant(node.input[2])
+            return fill is None or bool(fill.any()) or _mixes(network, node.input[0])
+        tensor = node.input[0]
+    return False
 
 
 def given_weight(network: Network, node: onnx.NodeProto) -> GivenWeight | None:

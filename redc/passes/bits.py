@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from redc.ir.graph import Codes, CrossbarOp, Graph, Op, VectorOp
+from redc.ir.graph import Codes, CrossbarOp, Graph, Op, ReshapeOp, StencilOp, VectorOp
 from redc.passes.fineness import (
     SMALL,
     Extent,
@@ -57,7 +57,7 @@ class Bits:
     def of(self, tensor: str, codes: Codes) -> int:
         """Of a tensor that would have `codes`: theirs, or more."""
         most = self._most(tensor)
-        bits = min(codes.bits + missing(codes, self._allowed.get(tensor, math.inf)), most)
+        bits = min(codes.bits + missing(codes, self.allowed(tensor)), most)
         if tensor in self.streamed:
             readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
             if self.given and any(op.output in self._for_hosts for op in readers):
@@ -65,6 +65,10 @@ class Bits:
         elif tensor in self._for_hosts:
             bits = max(bits, min(FINE_BITS, most))
         return max(bits, codes.bits)
+
+    def allowed(self, tensor: str) -> float:
+        """By how much it may be off."""
+        return self._allowed.get(tensor, math.inf)
 
     def _most(self, tensor: str) -> int:
         """For its rounding not to show."""
@@ -75,7 +79,20 @@ class Bits:
         readers = self.graph.consumers(tensor)
         if all(is_function(op) and op.outputs[0] in self.given for op in readers):
             return FUNCTION_BITS
-        return min((_most_read(op) for op in readers), default=FINEST_BITS)
+        return min((_most_read(op) for op in self._readers(tensor)), default=FINEST_BITS)
+
+    def _readers(self, tensor: str) -> list[Op]:
+        """What reads its codes, where they are or where they are moved to."""
+        found: list[Op] = []
+        pending, seen = [tensor], {tensor}
+        while pending:
+            for op in self.graph.consumers(pending.pop()):
+                if isinstance(op, ReshapeOp) or (isinstance(op, StencilOp) and op.moves):
+                    pending += {op.output} - seen
+                    seen.add(op.output)
+                else:
+                    found.append(op)
+        return found
 
     def of_constant(self, tensor: str, codes: Codes, made: Mapping[str, Codes]) -> int:
         """Of a constant that would have `codes`, whose readers make tensors of the codes `made`."""
@@ -85,9 +102,10 @@ class Bits:
         return max(codes.bits, min(codes.bits + missing(codes, allowed), most))
 
     def _allowed_by(self, op: VectorOp, tensor: str, out: Codes) -> float:
-        """By how much the input `tensor` may be off for the output to be off by SMALL steps."""
+        """By how much the input `tensor` may be off for the output to be off by SMALL steps; not at all in a
+        quotient, which may amplify it however much."""
         if op.combine == "div":
-            return math.inf
+            return 0.0
         unit = out.scale * min(out.steps, default=1)
         found = gain(op, tensor, self.extent, self.span)
         return SMALL * unit / found if found else math.inf
@@ -96,7 +114,7 @@ class Bits:
         """Of weights that the model does not give as integers: as many as show in codes that it gives to
         what is made of them, or that vector operators make of it."""
         codes = self.given.get(op.output)
-        allowed = SMALL * codes.scale if codes else self._allowed.get(op.output, math.inf)
+        allowed = SMALL * codes.scale if codes else self.allowed(op.output)
         needed = min(weight_bits(op, allowed, self.extent, self.span), FINE_BITS)
         return max(needed, GUARDED_BITS) if op.output in self._for_hosts else needed
 

@@ -56,6 +56,7 @@ class Chooser:
         options = context.options
         self.graph = graph
         self.given = {name: t.given for name, t in graph.tensors.items() if t.given is not None}
+        self._files = frozenset(self.given.values())
         self.bits = options.input_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
         self._asked = options
         self.weight_bits = options.weight_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
@@ -156,8 +157,9 @@ class Chooser:
         """Of what moves or pools values: those of its inputs, where they serve."""
         if op.output in self.given:
             return self.given[op.output]
-        if self._joined(op.output) is None:
-            kept = kept_codes(op, codes, SMALL if self.given and op.output not in self._driven else 1 / 2)
+        allowed = self._fine.allowed(op.output) / codes[op.inputs[0]].scale
+        kept = kept_codes(op, codes, min(SMALL if self.given else 1 / 2, allowed))
+        if kept in self._files or self._joined(op.output) is None:
             narrow = kept and (kept.bits <= self.bits or op.output not in self._driven)
             if kept and narrow and (not kept.steps or self._may_have_steps(op.output)):
                 return kept

@@ -166,6 +166,33 @@ WRITTEN_OUT = {
         ("Clip", ["root", "small"], "norm"),
         ("Div", ["a", "norm"], "y"),
     ],
+    "RMS norm of channels": [
+        ("Mul", ["a", "a"], "aa"),
+        ("ReduceMean", ["aa", "one"], "square"),
+        ("Sqrt", ["square"], "root"),
+        ("Reciprocal", ["root"], "factor"),
+        ("Mul", ["a", "factor"], "y"),
+    ],
+    "a gate of floats": [
+        ("GlobalAveragePool", ["a"], "mean"),
+        ("Sigmoid", ["mean"], "gate"),
+        ("Sub", ["a", "mean"], "d"),
+        ("Mul", ["d", "gate"], "y"),
+    ],
+    "a product of moved values": [
+        ("Slice", ["a", "one", "two", "one"], "moved"),
+        ("Slice", ["a", "zero", "one", "one"], "first"),
+        ("Mul", ["moved", "first"], "squares"),
+        ("Abs", ["squares"], "size"),
+        ("Add", ["size", "small"], "below"),
+        ("Div", ["squares", "below"], "y"),
+    ],
+    "a constant of all axes, divided": [
+        ("Abs", ["a"], "size"),
+        ("Add", ["size", "small"], "below"),
+        ("Div", ["full", "below"], "far"),
+        ("Div", ["far", "ten"], "y"),
+    ],
 }
 
 
@@ -178,8 +205,13 @@ def test_normalisations_written_out_in_floats_are_a_step_from_the_files_codes_at
         "s": np.float32(0.031),
         "z": np.uint8(131),
         "axes": np.array([2, 3]),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "two": np.array([2]),
         "small": np.float32(1e-3),
-        "t": np.float32(8 / (1 << 8 * np.dtype(kind).itemsize)),
+        "ten": np.float32(10),
+        "full": rng.standard_normal((2, 3, 4, 5)).astype(np.float32) ** 3,
+        "t": np.float32(0.5 / (1 << 8 * np.dtype(kind).itemsize)),
         "u": kind(np.iinfo(kind).max // 2),
     }
     written = [
@@ -189,6 +221,8 @@ def test_normalisations_written_out_in_floats_are_a_step_from_the_files_codes_at
         helper.make_node("QuantizeLinear", ["y", "t", "u"], ["q"]),
     ]
     inputs = {"x": rng.integers(0, 256, (2, 3, 4, 5)).astype(np.uint8)}
+    read = {name for node in written for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in read}
     model = model_of(written, constants, inputs, {"q": KINDS[kind]}, opset=21)
     _hold_against_the_file(model, inputs)
 

@@ -19,6 +19,7 @@ from redc.oracle import run_model
 from tests.redc.layers_alone import layers_apart
 from tests.redc.quantised_drawing import model_of, networks
 from tests.redc.quantised_networks import NETWORKS, SYMMETRIC, Form, quantised
+from tests.redc.test_quantisers import as_the_file_says
 
 
 @pytest.mark.parametrize("network", ["cnn", "transformer"])
@@ -197,3 +198,49 @@ def test_a_constant_is_as_fine_as_what_is_made_of_it(op):
     model = model_of(nodes, constants, inputs, {"y": TensorProto.INT16}, opset=21)
     got = runtime.run(redc.compile(model, host=False), inputs).outputs["y"].astype(int)
     assert np.abs(got - run_model(model, model.graph, inputs)["y"]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "moves", [["nearest"], ["linear"], ["nearest", "MaxPool"], ["pad", "Transpose"], ["fill"]]
+)
+def test_what_moves_codes_without_a_quantiser_of_its_own_keeps_them(moves):
+    """And what makes others of them, a linear Resize or a Pad with another value, is none that does."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.011),
+        "z": np.uint8(117),
+        "w": rng.integers(-128, 128, (3, 2, 2, 2)).astype(np.int8),
+        "ws": np.float32(0.013),
+        "sizes": np.array([1, 1, 2, 2], np.float32),
+        "pads": np.array([0, 0, 1, 0, 0, 0, 0, 1]),
+        "fill": np.float32(0.123),
+        "t": np.float32(0.05),
+    }
+    written = {
+        "nearest": ("Resize", ["", "sizes"], {"mode": "nearest"}),
+        "linear": ("Resize", ["", "sizes"], {"mode": "linear"}),
+        "MaxPool": ("MaxPool", [], {"kernel_shape": [2, 2]}),
+        "pad": ("Pad", ["pads"], {}),
+        "fill": ("Pad", ["pads", "fill"], {}),
+        "Transpose": ("Transpose", [], {"perm": [0, 1, 3, 2]}),
+    }
+    nodes = [helper.make_node("DequantizeLinear", ["x", "s", "z"], ["0"])]
+    for number, move in enumerate(moves):
+        op, more, attributes = written[move]
+        nodes.append(helper.make_node(op, [str(number), *more], [str(number + 1)], **attributes))
+    nodes += [
+        helper.make_node("DequantizeLinear", ["w", "ws"], ["v"]),
+        helper.make_node("Conv", [str(len(moves)), "v"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "t", "z"], ["y"]),
+    ]
+    read = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in read}
+    x = {"x": rng.integers(0, 256, (1, 2, 5, 6)).astype(np.uint8)}
+    model = model_of(nodes, constants, x, {"y": TensorProto.UINT8}, opset=21)
+    program = redc.compile(model, calibrate=x, host=False)
+    report = diff(model, program, x)
+    assert report.passed, report.table()
+    kept = {b.scale for b in program.buffers.values() if b.tensor != "y"} == {float(np.float32(0.011))}
+    assert kept == (moves[0] not in ("linear", "fill"))
+    got = runtime.run(program, x).outputs["y"].astype(int)
+    assert np.abs(got - as_the_file_says(model, x)["y"]).max() <= 1
