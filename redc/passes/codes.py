@@ -245,7 +245,9 @@ class Chooser:
         if graph.is_output(tensor) or not _takes_steps(graph.producer(tensor)):
             return False
         return not any(
-            isinstance(op, ReshapeOp | HostOp) or (isinstance(op, VectorOp) and _looks_up(op))
+            isinstance(op, ReshapeOp | HostOp)
+            or _has_own_weights(op)
+            or (isinstance(op, VectorOp) and _looks_up(op))
             for op in graph.consumers(tensor)
         )
 
@@ -259,10 +261,17 @@ def _driven(graph: Graph) -> set[str]:
     return driven
 
 
+def _has_own_weights(op: Op) -> bool:
+    """Whether the model gives its weights as integers, into which no steps of its input go."""
+    return isinstance(op, CrossbarOp) and op.given is not None
+
+
 def _takes_steps(op: Op | None) -> bool:
     """Whether what makes a tensor can requantise each channel to a step of its own."""
     if not isinstance(op, CrossbarOp | VectorOp):
         return isinstance(op, StencilOp)
+    if _has_own_weights(op):
+        return False
     activation = op.activation
     if activation is None:
         return True

@@ -244,3 +244,32 @@ def test_what_moves_codes_without_a_quantiser_of_its_own_keeps_them(moves):
     assert kept == (moves[0] not in ("linear", "fill"))
     got = runtime.run(program, x).outputs["y"].astype(int)
     assert np.abs(got - as_the_file_says(model, x)["y"]).max() <= 1
+
+
+@pytest.mark.parametrize("first", ["floats", "integers"])
+def test_layers_whose_weights_alone_are_integers_have_one_step_for_all_channels(first):
+    """The file's weights take no steps of their input's channels, nor do they make any."""
+    rng = np.random.default_rng(0)
+    sizes = (10 ** rng.uniform(-3, 0, 16)).astype(np.float32)
+    constants = {
+        "a": (rng.standard_normal((16, 3, 3, 3)) * sizes[:, None, None, None]).astype(np.float32),
+        "b": rng.integers(-127, 128, (16, 3, 3, 3)).astype(np.int8),
+        "s": sizes,
+        "c": rng.integers(-127, 128, (4, 16, 3, 3)).astype(np.int8),
+        "t": np.float32(0.01),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["b", "s"], ["v"], axis=0),
+        helper.make_node("Conv", ["x", "a" if first == "floats" else "v"], ["y"]),
+        helper.make_node("Relu", ["y"], ["z"]),
+        helper.make_node("DequantizeLinear", ["c", "t"], ["w"]),
+        helper.make_node("Conv", ["z", "w"], ["out"]),
+    ]
+    nodes = nodes[first == "floats" :]
+    read = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in read}
+    x = {"x": rng.standard_normal((2, 3, 8, 8)).astype(np.float32)}
+    model = model_of(nodes, constants, x, {"out": TensorProto.FLOAT}, opset=21)
+    report = diff(model, inputs=x, host=False)
+    assert report.passed, report.table()
+    assert report.outputs[0].sqnr_db > 30
