@@ -20,8 +20,8 @@ from redc.passes.scales import NOTHING
 from redc.passes.tables import saturates
 
 FINE_BITS = 24
-"""Constants on the vector unit, what a host part reads and what a crossbar streams have at most so many:
-those of a float32."""
+"""What a host part reads, what a crossbar streams, and constants of a model that arrives in floats, have
+at most so many: those of a float32."""
 FINEST_BITS = 36
 """And what else must be fine: then a float32's bits are there also where values are far smaller than
 the largest."""
@@ -29,6 +29,8 @@ FUNCTION_BITS = 48
 """And what only functions read whose codes the model gives: they need no room for products."""
 SATURATED_BITS = 22
 """Of a Tanh or Sigmoid: float32, in which the sums before it are scaled, tells no more."""
+KNEE_BITS = 20
+"""Of one whose codes end before it does."""
 PRODUCT_BITS = 60
 """The factors of a product have no more between them."""
 DIVIDED_BITS = 30
@@ -70,6 +72,10 @@ class Bits:
         """By how much it may be off."""
         return self._allowed.get(tensor, math.inf)
 
+    def tells(self, tensor: str, codes: Codes) -> bool:
+        """Whether a Tanh or Sigmoid, which `codes` span, can have as many as it takes."""
+        return codes.bits + missing(codes, self._allowed.get(tensor, math.inf)) <= SATURATED_BITS
+
     def _most(self, tensor: str) -> int:
         """For its rounding not to show."""
         if tensor in self.streamed:
@@ -98,7 +104,7 @@ class Bits:
         """Of a constant that would have `codes`, whose readers make tensors of the codes `made`."""
         readers = [op for op in self.graph.consumers(tensor) if isinstance(op, VectorOp)]
         allowed = min((self._allowed_by(op, tensor, made[op.output]) for op in readers), default=math.inf)
-        most = min(FINE_BITS, *map(_most_read, readers)) if readers else FINE_BITS
+        most = min([FINEST_BITS if self.given else FINE_BITS, *map(_most_read, readers)])
         return max(codes.bits, min(codes.bits + missing(codes, allowed), most))
 
     def _allowed_by(self, op: VectorOp, tensor: str, out: Codes) -> float:

@@ -21,7 +21,7 @@ from redc.ir.graph import (
     VectorOp,
 )
 from redc.passes.absorb import is_quantiser
-from redc.passes.bits import FINE_BITS, FINEST_BITS, Bits, is_function
+from redc.passes.bits import FINE_BITS, FINEST_BITS, KNEE_BITS, Bits, is_function
 from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
 from redc.passes.fineness import SMALL
@@ -207,7 +207,13 @@ class Chooser:
         """With so many bits more as its rounding would show, where nobody says how many."""
         codes = self._seen(tensor)
         asked = self._asked.input_bits if tensor in self._driven else self._asked.vector_bits
-        return codes if asked is not None else widened(codes, self._fine.of(tensor, codes))
+        if asked is not None:
+            return codes
+        fine = widened(codes, self._fine.of(tensor, codes))
+        if saturates(self.graph.producer(tensor)) and not self._fine.tells(tensor, codes):
+            of_seen = choose_codes(self._ranges[tensor], KNEE_BITS)
+            return min(fine, of_seen, key=lambda each: each.scale)
+        return fine
 
     def _seen(self, tensor: str) -> Codes:
         """What the values seen ask for."""
@@ -293,7 +299,7 @@ def _ranges(
     A tensor that the model does not have, for a node became several operators, takes the range of
     the one that it is `like`.
     """
-    own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and not saturates(op)]
+    own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and (given or not saturates(op))]
     made = [name for op in own for name in op.outputs]
     alike = {name: like for name in made if (like := graph.tensors[name].like) is not None}
     own_names = (name for name in made if name not in alike)
