@@ -55,7 +55,6 @@ BIAS_BITS = 22
 all but removed, they give way."""
 
 
-@np.errstate(over="ignore")  # a factor that float32 does not hold is refused with the program
 def quantise(graph: Graph, context: Context) -> Graph:
     """Choose codes for every tensor, quantise weights and biases, derive requantisation.
 
@@ -79,26 +78,28 @@ def quantise(graph: Graph, context: Context) -> Graph:
         if not graph.tensors[name].raw:
             codes[name] = chooser.outside(name)
     codes |= {name: chooser.constant(name) for name in graph.constants}
-    ops: list[Op] = []
-    for op in graph.ops:
-        if isinstance(op, ReshapeOp):
-            codes[op.output] = codes[op.input]
-            ops.append(op)
-        elif isinstance(op, HostOp):
-            ops.append(op)
-        elif isinstance(op, StencilOp):
-            codes[op.output] = chooser.moved(op, codes)
-            ops.append(stencil_codes(op, codes))
-        else:
-            codes[op.output] = chooser.made(op.output)
-            if isinstance(op, CrossbarOp):
-                drives = _drives(op, chooser.mean(op.input), graph, codes[op.input])
-                done = _crossbar(op, codes, chooser.bits_of_weights(op), drives)
-                ops.append(replace(done, requantise=None) if graph.tensors[op.output].plain else done)
-            else:
-                ops.append(_vector(op, codes))
+    with np.errstate(over="ignore"):  # a factor that float32 does not hold is refused with the program
+        ops = tuple(_quantised(op, graph, chooser, codes) for op in graph.ops)
     tensors = {name: replace(tensor, codes=codes.get(name)) for name, tensor in graph.tensors.items()}
-    return replace(graph, tensors=tensors, ops=tuple(ops))
+    return replace(graph, tensors=tensors, ops=ops)
+
+
+def _quantised(op: Op, graph: Graph, chooser: Chooser, codes: dict[str, Codes]) -> Op:
+    """One operator, and into `codes` those of what it makes."""
+    if isinstance(op, HostOp):
+        return op
+    if isinstance(op, ReshapeOp):
+        codes[op.output] = codes[op.input]
+        return op
+    if isinstance(op, StencilOp):
+        codes[op.output] = chooser.moved(op, codes)
+        return stencil_codes(op, codes)
+    codes[op.output] = chooser.made(op.output)
+    if isinstance(op, VectorOp):
+        return _vector(op, codes)
+    drives = _drives(op, chooser.mean(op.input), graph, codes[op.input])
+    done = _crossbar(op, codes, chooser.bits_of_weights(op), drives)
+    return replace(done, requantise=None) if graph.tensors[op.output].plain else done
 
 
 def _without_raw(graph: Graph) -> Graph:
