@@ -30,28 +30,22 @@ Span = Callable[[str], tuple[float, float]]
 
 
 def allowances(graph: Graph, given: Mapping[str, Codes], extent: Extent, span: Span) -> dict[str, float]:
-    """By how much each tensor may be off, of those that have no codes by the model but vector operators,
-    and at most one crossbar operator, alone between them and some that have: so little that these are
-    off by SMALL steps at most.  Not at all where a quotient is on the way, of which nobody knows how
-    much it amplifies."""
-    before: dict[str, float] = {}  # a crossbar operator
-    behind: dict[str, float] = {}
+    """By how much each tensor may be off, of those between which and codes by the model no host part lies:
+    so little that these are off by SMALL steps at most.  Not at all where a quotient is on the way, of
+    which nobody knows how much it amplifies."""
+    allowed: dict[str, float] = {}
     fixed = {*given, *graph.constants}
     for op in reversed(graph.ops):
         if isinstance(op, HostOp):
             continue
         codes = given.get(op.output)
-        own = SMALL * codes.scale if codes else behind.get(op.output, math.inf)
-        far = math.inf if codes else before.get(op.output, math.inf)
-        if math.isinf(min(own, far)):
+        own = SMALL * codes.scale if codes else allowed.get(op.output, math.inf)
+        if math.isinf(own):
             continue
         for name in {*op.inputs} - fixed:
             found = gain(op, name, extent, span)
-            moved = [(before, own)] if isinstance(op, CrossbarOp) else [(behind, own), (before, far)]
-            for allowed, most in moved:
-                allowed[name] = min(allowed.get(name, math.inf), most / found if found else math.inf)
-    names = {*before, *behind}
-    return {name: min(before.get(name, math.inf), behind.get(name, math.inf)) for name in names}
+            allowed[name] = min(allowed.get(name, math.inf), own / found if found else math.inf)
+    return allowed
 
 
 def read_by_hosts(graph: Graph, given: Mapping[str, Codes]) -> set[str]:

@@ -116,6 +116,22 @@ def test_codes_of_a_float_layer_are_a_step_from_the_files_at_most(drawn):
     _hold_against_the_file(*drawn)
 
 
+@pytest.mark.parametrize("layers", [2, 3])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_codes_of_several_float_layers_are_a_step_from_the_files_at_most(layers, kind):
+    rng = np.random.default_rng(0)
+    constants = {"t": np.float32(64 / (1 << 8 * np.dtype(kind).itemsize)), "z": kind(np.iinfo(kind).max // 2)}
+    nodes = []
+    for number in range(layers):
+        name = f"w{number}"
+        constants[name] = rng.standard_normal((6, 6, 3, 3)).astype(np.float32)
+        nodes.append(helper.make_node("Conv", [str(number), name], [str(number + 1)]))
+        constants[name] /= 4
+    nodes.append(helper.make_node("QuantizeLinear", [str(layers), "t", "z"], ["y"]))
+    x = {"0": (rng.standard_normal((1, 6, 9, 9)) * 3).astype(np.float32)}
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": KINDS[kind]}, opset=21), x)
+
+
 def _hold_against_the_file(model, inputs, *, host=False):
     program = redc.compile(model, calibrate=inputs, host=host)
     report = diff(model, program, inputs)
