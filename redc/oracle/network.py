@@ -312,13 +312,16 @@ class Network:
                 nodes[node.output[0]] = node
                 pending.extend(part for part in _reads(node) if part)
         order = sorted(nodes.values(), key=lambda node: self._order[node.output[0]])
-        made = tensor
-        if self._of_four_bits(tensor):  # which numpy has no type for
-            made = f"{tensor} as int8"
-            order.append(onnx.helper.make_node("Cast", [tensor], [made], to=onnx.TensorProto.INT8))
+        made, four = tensor, self._of_four_bits(tensor)
+        if four:  # numpy has no type for them, nor a Cast of a file before opset 21
+            made, one = f"{tensor} as floats", f"{tensor} step"
+            leaves[one] = numpy_helper.from_array(np.array(1, np.float32), one)
+            domain = self._makers[tensor].domain
+            order.append(onnx.helper.make_node("DequantizeLinear", [tensor, one], [made], domain=domain))
         value = onnx.ValueInfoProto(name=made)
         graph = onnx.helper.make_graph(order, "constant", [], [value], list(leaves.values()))
-        return run_model(self.model, graph, {})[made]
+        found = run_model(self.model, graph, {})[made]
+        return found.astype(np.int8) if four else found
 
     def _of_four_bits(self, tensor: str) -> bool:
         """Whether a QuantizeLinear makes codes of 4 bits of constants."""

@@ -63,7 +63,8 @@ def test_dynamically_quantised_products_of_computed_tensors_compile(tmp_path: Pa
     assert report.passed, report.verdict()
 
 
-def test_weights_of_four_bits_that_the_file_quantises_are_folded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opset", [17, 21])
+def test_weights_of_four_bits_that_the_file_quantises_are_folded(opset: int, tmp_path: Path) -> None:
     class Reader(CalibrationDataReader):
         feeds = iter([{"x": X}])
 
@@ -71,7 +72,7 @@ def test_weights_of_four_bits_that_the_file_quantises_are_folded(tmp_path: Path)
             return next(self.feeds, None)
 
     model = attention()
-    model.opset_import[0].version = 21
+    model.opset_import[0].version = opset
     onnx.save(model, tmp_path / "a.onnx")
     quantize_static(
         tmp_path / "a.onnx", tmp_path / "b.onnx", Reader(), quant_format=QuantFormat.QDQ,
