@@ -395,6 +395,7 @@ class Builder:
             tensors={name: tensor for name, tensor in known.items() if name in made},
             ops=ops,
             notes=notes,
+            quantised=self._source.quantised,
         )
 
     def _define(self, tensor: Tensor) -> None:

@@ -92,6 +92,15 @@ class Source:
     differences: frozenset[str] = frozenset()
 
     @property
+    def quantised(self) -> bool:
+        """Whether any operator makes or reads codes: what such a file leaves in float, it means so."""
+        return any(
+            node.op.endswith(("QuantizeLinear", "DequantizeLinear", "Integer"))
+            or node.op.startswith(("QLinear", "QGemm"))
+            for node in self.nodes
+        )
+
+    @property
     def passed(self) -> list[str]:
         """Outputs that are inputs."""
         inputs = {v.name for v in self.inputs}

@@ -280,7 +280,8 @@ Op = MachineOp | HostOp
 class Graph:
     """A network: operators in topological order, tensors by name.
 
-    `inputs` and `outputs` are the model's own, in the model's order.
+    `inputs` and `outputs` are the model's own, in the model's order; `quantised` says that it arrives
+    quantised, though none of its codes may be the accelerator's.
     """
 
     name: str
@@ -289,6 +290,7 @@ class Graph:
     tensors: Mapping[str, Tensor]
     ops: tuple[Op, ...]
     notes: tuple[str, ...] = field(default=())
+    quantised: bool = False
 
     @cached_property
     def _makers(self) -> dict[str, Op]:

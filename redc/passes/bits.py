@@ -62,7 +62,7 @@ class Bits:
         bits = min(codes.bits + missing(codes, self.allowed(tensor)), most)
         if tensor in self.streamed:
             readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
-            if self.given and any(op.output in self._for_hosts for op in readers):
+            if self.graph.quantised and any(op.output in self._for_hosts for op in readers):
                 bits = max(bits, GUARDED_BITS)
         elif tensor in self._for_hosts:
             bits = max(bits, min(FINE_BITS, most))
@@ -104,7 +104,7 @@ class Bits:
         """Of a constant that would have `codes`, whose readers make tensors of the codes `made`."""
         readers = [op for op in self.graph.consumers(tensor) if isinstance(op, VectorOp)]
         allowed = min((self._allowed_by(op, tensor, made[op.output]) for op in readers), default=math.inf)
-        most = min([FINEST_BITS if self.given else FINE_BITS, *map(_most_read, readers)])
+        most = min([FINEST_BITS if self.graph.quantised else FINE_BITS, *map(_most_read, readers)])
         return max(codes.bits, min(codes.bits + missing(codes, allowed), most))
 
     def _allowed_by(self, op: VectorOp, tensor: str, out: Codes) -> float:

@@ -57,10 +57,10 @@ class Chooser:
         self.graph = graph
         self.given = {name: t.given for name, t in graph.tensors.items() if t.given is not None}
         self._files = frozenset(self.given.values())
-        self.bits = options.input_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
+        self.bits = options.input_bits or (FLOAT_BITS if graph.quantised else DEFAULT_BITS)
         self._asked = options
-        self.weight_bits = options.weight_bits or (FLOAT_BITS if self.given else DEFAULT_BITS)
-        wide = FLOAT_BITS if self.given else max(WIDE_BITS, self.bits + GUARD_BITS)
+        self.weight_bits = options.weight_bits or (FLOAT_BITS if graph.quantised else DEFAULT_BITS)
+        wide = FLOAT_BITS if graph.quantised else max(WIDE_BITS, self.bits + GUARD_BITS)
         self.wide = options.vector_bits or wide
         self._driven = _driven(graph)
         self._moved = {op.output for op in graph.ops if isinstance(op, StencilOp) and op.moves}
@@ -74,7 +74,7 @@ class Chooser:
     def bits_of_weights(self, op: CrossbarOp) -> int:
         """Of an operator's weights, if the model does not give them as integers: more where it gives
         codes to what is made of them, which they would move by more than a small part of a step."""
-        if self._asked.weight_bits is not None or not self.given:
+        if self._asked.weight_bits is not None or not self.graph.quantised:
             return self.weight_bits
         return max(self.weight_bits, self._fine.of_weights(op))
 
@@ -94,7 +94,7 @@ class Chooser:
         return {
             name: tensors[name].axis
             for name in sorted(self._driven)
-            if not self.given and self.graph.producer(name) and self._may_have_steps(name)
+            if not self.graph.quantised and self.graph.producer(name) and self._may_have_steps(name)
         }
 
     def constant(self, tensor: str) -> Codes:
@@ -158,7 +158,7 @@ class Chooser:
         if op.output in self.given:
             return self.given[op.output]
         allowed = self._fine.allowed(op.output) / codes[op.inputs[0]].scale
-        kept = kept_codes(op, codes, min(SMALL if self.given else 1 / 2, allowed))
+        kept = kept_codes(op, codes, min(SMALL if self.graph.quantised else 1 / 2, allowed))
         if kept in self._files or self._joined(op.output) is None:
             narrow = kept and (kept.bits <= self.bits or op.output not in self._driven)
             if kept and narrow and (not kept.steps or self._may_have_steps(op.output)):
@@ -299,7 +299,7 @@ def _ranges(
     A tensor that the model does not have, for a node became several operators, takes the range of
     the one that it is `like`.
     """
-    own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and (given or not saturates(op))]
+    own = [op for op in graph.ops if not isinstance(op, ReshapeOp) and (graph.quantised or not saturates(op))]
     made = [name for op in own for name in op.outputs]
     alike = {name: like for name in made if (like := graph.tensors[name].like) is not None}
     own_names = (name for name in made if name not in alike)

@@ -141,6 +141,21 @@ def _hold_against_the_file(model, inputs, *, host=False):
         assert np.abs(got[name].astype(np.int64) - wanted).max() <= 1
 
 
+def test_a_model_whose_only_codes_a_host_part_makes_arrives_quantised():
+    """In the 8 bits of a model of floats these codes were hundreds of steps off."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    constants = {"w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32), "axes": np.array([1])}
+    constants |= {"s": np.float32(20 / 65535), "z": np.uint16(0)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("ReduceL2", ["a", "axes"], ["b"]),
+        helper.make_node("QuantizeLinear", ["b", "s", "z"], ["y"]),
+    ]
+    model = model_of(nodes, constants, {"x": x}, {"y": TensorProto.UINT16}, opset=21)
+    _hold_against_the_file(model, {"x": x}, host=True)
+
+
 def test_what_a_host_part_may_quantise_reaches_it_in_24_bits():
     """In 16 bits some bytes come out otherwise, and the next layer makes hundreds of steps of one."""
     constants = {"s": np.float32(0.04), "z": np.uint8(128)}
