@@ -12,8 +12,9 @@ from redc.errors import UserError, raise_all
 from redc.frontend.builder import Builder, channel_axis
 from redc.frontend.constants import FOLDED
 from redc.frontend.elements import ELEMENTS, NAMES
-from redc.frontend.nodes import DEFAULT_DOMAINS, Node, Source
+from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Broken, Rejected
+from redc.inference import inferred
 from redc.ir.graph import Tensor
 
 Import = Callable[[Builder, Node], bool]
@@ -25,24 +26,8 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 SMALL = 1 << 12
 """Values of a constant that shape inference may look at."""
 
-UNINFERABLE = (
-    onnx.defs.SchemaError,
-    onnx.shape_inference.InferenceError,
-    onnx.checker.ValidationError,
-    Rejected,
-    ValueError,
-    TypeError,
-)
-"""What is raised for a node whose operator ONNX does not know, or that is damaged."""
-
 MISJUDGED = ("STFT",)
 """Operators for which ONNX's inference gives a shape that onnxruntime's result does not have."""
-
-LIKE_ITS_INPUT = frozenset(
-    f"com.microsoft.{op}"
-    for op in ("QLinearSoftmax", "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "SkipLayerNormalization")
-)
-"""Operators of onnxruntime whose output has the type and shape of their first input: ONNX knows none."""
 
 
 @dataclass
@@ -136,16 +121,12 @@ class Survey:
                 self.build.know_shape(name, shape, NAMES.get(kind.tensor_type.elem_type, ""))
 
     def _infer(self, node: Node) -> Mapping[str, onnx.TypeProto]:
-        """The types of a node's outputs by ONNX's own inference for its operator."""
+        """The types of a node's outputs, as far as they follow from its operator."""
         if node.op in MISJUDGED:
             return {}
-        if node.operator in LIKE_ITS_INPUT and (like := self.type_of(node.inputs[0])) is not None:
-            return {node.outputs[0]: like}
-        version = next((o.version for o in self.source.model.opset_import if _same(o.domain, node.domain)), 1)
         types: dict[str, onnx.TypeProto] = {}
         data: dict[str, onnx.TensorProto] = {}
         try:
-            schema = onnx.defs.get_schema(node.op, version, _plain(node.domain))
             for name in node.reads:
                 if name in self.build.constants:
                     value = self.build.constants.proto(name)
@@ -156,12 +137,9 @@ class Survey:
                     types[name] = known
                 elif name in node.inputs:
                     return {}
-            found = onnx.shape_inference.infer_node_outputs(
-                schema, _named(node), types, data,
-                opset_imports=list(self.source.model.opset_import), ir_version=self.source.model.ir_version,
-            )  # fmt: skip
-        except UNINFERABLE:
-            return {}  # a custom operator, or one that onnxruntime will have the last word on
+        except Rejected:
+            return {}  # a constant that nobody can read
+        found = inferred(_named(node), types, data, self.source.model)
         return {name: found[name] for name in node.outputs if name in found}
 
 
@@ -193,11 +171,3 @@ def _static(kind: onnx.TypeProto | None) -> tuple[int, ...] | None:
     if any(not d.HasField("dim_value") or d.dim_value < 0 for d in dims):
         return None
     return tuple(d.dim_value for d in dims)
-
-
-def _plain(domain: str) -> str:
-    return "" if domain in DEFAULT_DOMAINS else domain
-
-
-def _same(one: str, other: str) -> bool:
-    return _plain(one) == _plain(other)
