@@ -172,7 +172,11 @@ def device_of(target: Target, given: str | None = None) -> Device:
     report = Report(None, given or f"target {target.name}")
     if file is None:
         message = f"no target {target.name!r} of this machine comes with redc: what are its cells like?"
-        report.error(NOWHERE, message, "give one with a [device] table: --target FILE.toml")
+        report.error(
+            NOWHERE,
+            message,
+            "give one with a [device] table: --target FILE.toml, in Python device='FILE.toml'",
+        )
     else:
         hint = "docs/fidelity.md says what it holds, `redc targets isaac` shows one"
         report.error(NOWHERE, f"target {file.target.name!r} has no [device] table", hint)

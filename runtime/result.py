@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Loaded:
         observe: bool = False,
         trace: Trace | None = None,
         seed: int = 0,
-        device: Device | None = None,
+        device: Device | str | os.PathLike[str] | None = None,
         verify: bool = True,
     ) -> None:
         given: object = program  # callers without a type checker hand over paths
@@ -80,7 +81,9 @@ class Loaded:
         level, sample = check_fidelity(fidelity), None
         check_seed(seed)
         if level == "analog":
-            sample = Sample(device or device_of(program.target), int(seed))
+            if not isinstance(device, Device):
+                device = device_of(program.target, None if device is None else os.fspath(device))
+            sample = Sample(device, int(seed))
         self._engine = make_engine(program, engine, observe, trace, level, sample)
         self._turn = threading.Lock()
 
@@ -177,16 +180,16 @@ def run(
     observe: bool = False,
     trace: Trace | None = None,
     seed: int = 0,
-    device: Device | None = None,
+    device: Device | str | os.PathLike[str] | None = None,
     verify: bool = True,
 ) -> Result:
     """Run a program once.
 
     `inputs` maps ONNX input names to float32 arrays of the ONNX shape.  `observe` records the
     accumulators, `trace` is called after every instruction (step only).  In `analog`, `seed`
-    says which of all machines that are built alike this is, and `device` what their cells are like
-    (default: as the target of the program's name says).  Raises InputError for inputs and options
-    that do not fit, and whatever the verifier raises for a program that does not verify.
+    says which of all machines that are built alike this is, and `device` what their cells are like:
+    a target by name or path (default: that of the program's name).  Raises InputError for inputs and
+    options that do not fit, and whatever the verifier raises for a program that does not verify.
     """
     loaded = Loaded(
         program,

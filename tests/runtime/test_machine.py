@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from isa import ProgramError
+from isa.targets import load_target
 from runtime import InputError, Memory, load, run
 from runtime.machine import available_bytes
 from tests.runtime.programs import deconvolution
@@ -42,6 +45,18 @@ def test_this_machine_has_memory() -> None:
 def test_analog_needs_a_device() -> None:
     with pytest.raises(ProgramError, match="what are its cells like"):
         run(deconvolution(), {}, fidelity="analog")
+
+
+def test_a_device_may_be_a_target_by_name_or_path(tmp_path: Path) -> None:
+    program = replace(deconvolution(), target=load_target("isaac"))
+    x = {"x": np.ones((1, 2, 2), np.float32)}
+    path = tmp_path / "mine.toml"
+    path.write_text((resources.files("isa") / "targets" / "isaac.toml").read_text())
+    for device in ("isaac", str(path), path):
+        one = run(program, x, fidelity="analog", device=device)
+        np.testing.assert_array_equal(one.outputs["y"], run(program, x, fidelity="analog").outputs["y"])
+    with pytest.raises(ProgramError, match="isac"):
+        run(program, x, fidelity="analog", device="isac")
 
 
 def test_unknown_engines_and_fidelities_are_named() -> None:
