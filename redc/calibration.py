@@ -88,8 +88,10 @@ def observe(
     open_axis = _open_batches(model)
     batches = {name: port.batch for name, port in ports.items() if port.batch}
     numbers = {name for name, port in ports.items() if not port.shape and samples[name].ndim}
-    counts = [len(samples[name]) // batch for name, batch in batches.items()]
-    runs = min(counts + [len(samples[name]) for name in numbers], default=1)
+    counts = {name: len(samples[name]) // batch for name, batch in batches.items()}
+    counts |= {name: len(samples[name]) for name in numbers}
+    _check_equal(counts, place)
+    runs = min(counts.values(), default=1)
     at_once = min(runs, max(1, RUN // max(batches.values(), default=1))) if open_axis and not numbers else 1
     vectors = all(len(ports[name].shape) > 1 for name in batches)  # else axis 0 holds the values themselves
     session = exposed_session(model, names, any_size=pieces > 1, title=title)
@@ -131,6 +133,20 @@ def _tiles(feed: Mapping[str, Array], pieces: int) -> Iterator[Mapping[str, Arra
             tile = {n: np.array_split(v, pieces, axis=axis + 2)[i] for n, v in tile.items()}
         if all(value.size for value in tile.values()):
             yield {n: np.ascontiguousarray(v) for n, v in tile.items()}
+
+
+def _check_equal(counts: Mapping[str, int], place: str) -> None:
+    """As many of every input: what belongs together stands at one index."""
+    few, many = (
+        min(counts, key=counts.__getitem__, default=""),
+        max(counts, key=counts.__getitem__, default=""),
+    )
+    if counts and counts[few] < counts[many]:
+        raise UserError(
+            f"there are samples for {counts[many]} runs of {many!r}, for {counts[few]} of {few!r}",
+            place=place,
+            hint="give as many of every input: those at one index belong together",
+        )
 
 
 def checked_samples(samples: Mapping[str, Array], ports: Mapping[str, Port], place: str) -> dict[str, Array]:

@@ -50,3 +50,13 @@ def test_a_perceptron_calibrated_on_one_sample_is_no_noise_on_others() -> None:
         error = session.run(None, {"x": x})[0] - wanted
         found.append(10 * np.log10((wanted**2).sum() / (error**2).sum()))
     assert np.median(found) > 10
+
+
+def test_samples_of_several_inputs_are_as_many_of_each() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 17]> sum (float[1, 4] a, float[1, 4] b) => (float[1, 4] y)
+        { y = Add(a, b) }"""
+    )
+    samples = {"a": np.ones((8, 4), np.float32), "b": np.ones((3, 4), np.float32)}
+    with pytest.raises(redc.UserError, match="for 8 runs of 'a', for 3 of 'b'"):
+        redc.compile(model, calibrate=samples)
