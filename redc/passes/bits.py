@@ -33,8 +33,10 @@ KNEE_BITS = 20
 """Of one whose codes end before it does."""
 PRODUCT_BITS = 60
 """The factors of a product have no more between them."""
-DIVIDED_BITS = 30
-"""Of a dividend or divisor: as many are left for the bits of the quotient below the point."""
+DIVIDEND_BITS = 30
+"""As many are left for the bits of the quotient below the point."""
+DIVISOR_BITS = 40
+"""Of one near zero these tell, how large the quotient is."""
 GUARDED_BITS = 20
 """Of the floats and weights of a layer that a host part reads, in a model that arrives quantised."""
 
@@ -85,26 +87,29 @@ class Bits:
         readers = self.graph.consumers(tensor)
         if all(is_function(op) and op.outputs[0] in self.given for op in readers):
             return FUNCTION_BITS
-        return min((_most_read(op) for op in self._readers(tensor)), default=FINEST_BITS)
+        return min((_most_read(op, name) for op, name in self._readers(tensor)), default=FINEST_BITS)
 
-    def _readers(self, tensor: str) -> list[Op]:
-        """What reads its codes, where they are or where they are moved to."""
-        found: list[Op] = []
+    def _readers(self, tensor: str) -> list[tuple[Op, str]]:
+        """What reads its codes, where they are or where they are moved to, and by what name."""
+        found: list[tuple[Op, str]] = []
         pending, seen = [tensor], {tensor}
         while pending:
-            for op in self.graph.consumers(pending.pop()):
+            name = pending.pop()
+            for op in self.graph.consumers(name):
                 if isinstance(op, ReshapeOp) or (isinstance(op, StencilOp) and op.moves):
                     pending += {op.output} - seen
                     seen.add(op.output)
                 else:
-                    found.append(op)
+                    found.append((op, name))
         return found
 
     def of_constant(self, tensor: str, codes: Codes, made: Mapping[str, Codes]) -> int:
         """Of a constant that would have `codes`, whose readers make tensors of the codes `made`."""
         readers = [op for op in self.graph.consumers(tensor) if isinstance(op, VectorOp)]
         allowed = min((self._allowed_by(op, tensor, made[op.output]) for op in readers), default=math.inf)
-        most = min([FINEST_BITS if self.graph.quantised else FINE_BITS, *map(_most_read, readers)])
+        most = min(
+            [FINEST_BITS if self.graph.quantised else FINE_BITS, *(_most_read(op, tensor) for op in readers)]
+        )
         return max(codes.bits, min(codes.bits + missing(codes, allowed), most))
 
     def _allowed_by(self, op: VectorOp, tensor: str, out: Codes) -> float:
@@ -130,11 +135,13 @@ def missing(codes: Codes, allowed: float) -> int:
     return math.ceil(math.log2(max(codes.scale / 2 / max(allowed, NOTHING), 1.0)))
 
 
-def _most_read(op: Op) -> int:
-    """Bits that an operator's arithmetic has room for."""
+def _most_read(op: Op, tensor: str) -> int:
+    """Bits that an operator's arithmetic has room for in its input `tensor`."""
     if isinstance(op, VectorOp) and op.combine == "mul":
         return min(FINEST_BITS, PRODUCT_BITS // len(op.inputs))
-    return DIVIDED_BITS if isinstance(op, VectorOp) and op.combine == "div" else FINEST_BITS
+    if isinstance(op, VectorOp) and op.combine == "div":
+        return DIVIDEND_BITS if tensor in op.inputs[:-1] else DIVISOR_BITS
+    return FINEST_BITS
 
 
 def is_function(op: Op) -> bool:

@@ -21,7 +21,7 @@ from redc.ir.graph import (
     VectorOp,
 )
 from redc.passes.absorb import is_quantiser
-from redc.passes.bits import FINE_BITS, FINEST_BITS, KNEE_BITS, Bits, is_function
+from redc.passes.bits import FINE_BITS, FINEST_BITS, KNEE_BITS, SATURATED_BITS, Bits, is_function
 from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
 from redc.passes.fineness import SMALL
@@ -189,7 +189,11 @@ class Chooser:
         op = self.graph.producer(tensor)
         if codes is None or (codes.steps and not _takes_steps(op)):
             return self._own(tensor)
-        return codes if reader.output in self.given else saturated_codes(op, codes.bits) or codes
+        if reader.output in self.given:
+            return codes
+        if saturates(op) and codes.bits > SATURATED_BITS:
+            return self._own(tensor)
+        return saturated_codes(op, codes.bits) or codes
 
     def _joined(self, tensor: str) -> StencilOp | None:
         """The operator that only moves values and that alone reads `tensor`."""

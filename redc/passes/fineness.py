@@ -86,7 +86,7 @@ def weight_bits(op: CrossbarOp, allowed: float, extent: Extent, span: Span) -> i
     largest = float(np.abs(op.weight).max(initial=0.0))
     terms = op.weight[..., 0].size
     most = SURE * math.sqrt(terms) * extent(op.input) * largest / 2 * _slope(op, op.input, span)
-    return 1 + math.ceil(math.log2(max(most / allowed, 1.0))) if allowed else 64
+    return 1 + math.ceil(math.log2(min(max(most / allowed, 1.0), 2.0**62))) if allowed else 63
 
 
 def _slope(op: VectorOp | CrossbarOp, tensor: str, span: Span) -> float:

@@ -29,6 +29,7 @@ from redc.ir.graph import (
     Table,
     VectorOp,
 )
+from redc.passes.bits import DIVIDEND_BITS
 from redc.passes.codes import Chooser
 from redc.passes.context import Context, Options
 from redc.passes.correct import mean_drives, mean_error
@@ -40,9 +41,6 @@ from redc.passes.terms import TERM_BITS, common_terms, window
 
 TABLE_BITS = 12
 """A function of values of at most so many bits is tabled code by code."""
-
-DIVIDEND_BITS = 30
-"""Of a constant that is divided."""
 
 QUOTIENT_BITS = 62
 """A dividend with the bits below the point of its quotient has fewer."""

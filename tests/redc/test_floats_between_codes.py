@@ -132,6 +132,23 @@ def test_codes_of_several_float_layers_are_a_step_from_the_files_at_most(layers,
     _hold_against_the_file(model_of(nodes, constants, x, {"y": KINDS[kind]}, opset=21), x)
 
 
+def test_what_is_moved_between_a_tanh_and_a_function_has_no_more_bits_than_the_tanh():
+    rng = np.random.default_rng(0)
+    constants = {"s": np.float32(0.02), "z": np.int8(3), "w": rng.standard_normal((4, 5)).astype(np.float32)}
+    constants |= {"repeats": np.array([2, 1]), "p": np.float32(-0.5), "t": np.float32(0.02), "o": np.int8(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node("Tanh", ["b"], ["c"]),
+        helper.make_node("Tile", ["c", "repeats"], ["d"]),
+        helper.make_node("Abs", ["d"], ["e"]),
+        helper.make_node("Pow", ["e", "p"], ["f"]),
+        helper.make_node("QuantizeLinear", ["f", "t", "o"], ["y"]),
+    ]
+    x = {"x": rng.integers(-128, 128, (6, 4)).astype(np.int8)}
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21), x, host=True)
+
+
 def _hold_against_the_file(model, inputs, *, host=False):
     program = redc.compile(model, calibrate=inputs, host=host)
     report = diff(model, program, inputs)
