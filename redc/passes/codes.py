@@ -213,11 +213,20 @@ class Chooser:
         asked = self._asked.input_bits if tensor in self._driven else self._asked.vector_bits
         if asked is not None:
             return codes
-        fine = widened(codes, self._fine.of(tensor, codes))
+        fine = self._reaching(tensor, codes, widened(codes, self._fine.of(tensor, codes)))
         if saturates(self.graph.producer(tensor)) and not self._fine.tells(tensor, codes):
             of_seen = choose_codes(self._ranges[tensor], KNEE_BITS)
             return min(fine, of_seen, key=lambda each: each.scale)
         return fine
+
+    def _reaching(self, tensor: str, codes: Codes, fine: Codes) -> Codes:
+        """`fine` codes, finer than `codes`, as far as values were seen: what fewer bits cut off as smaller
+        than a step shows in more."""
+        low, high = (bound / fine.scale for bound in self._span(tensor))
+        inside = fine.low - fine.zero - 1 <= low and high <= fine.high - fine.zero + 1
+        if fine.bits == codes.bits or inside or saturates(self.graph.producer(tensor)):
+            return fine
+        return Codes(signed_bits(max(-low, high)), True, fine.scale)
 
     def _seen(self, tensor: str) -> Codes:
         """What the values seen ask for."""

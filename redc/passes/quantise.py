@@ -42,6 +42,9 @@ from redc.passes.terms import TERM_BITS, common_terms, window
 TABLE_BITS = 12
 """A function of values of at most so many bits is tabled code by code."""
 
+DIRECT_BITS = 24
+"""Entries of a table that is looked up without pieces have at most so many before the point."""
+
 QUOTIENT_BITS = 62
 """A dividend with the bits below the point of its quotient has fewer."""
 
@@ -297,7 +300,7 @@ def _function(op: VectorOp, activation: Activation, source: Codes, out: Codes) -
     saturates, it is finer than those, and requantised."""
     assert activation.function is not None
     then = None
-    if out.steps or source.bits > SAMPLED_BITS:
+    if out.steps or max(source.bits - SAMPLED_BITS, out.bits - DIRECT_BITS) > 0:
         fine = finer(out)
         parts = pieces(activation.function, source, fine)
         then = (fine.scale / out.scales).astype(np.float32)

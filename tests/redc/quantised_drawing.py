@@ -6,7 +6,12 @@ import numpy as np
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-TYPES = {np.uint8: TensorProto.UINT8, np.int8: TensorProto.INT8, np.float32: TensorProto.FLOAT}
+TYPES = {
+    np.uint8: TensorProto.UINT8,
+    np.int8: TensorProto.INT8,
+    np.int16: TensorProto.INT16,
+    np.float32: TensorProto.FLOAT,
+}
 
 
 def model_of(nodes, constants, inputs, outputs, opset=17):

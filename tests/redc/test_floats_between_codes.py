@@ -149,6 +149,34 @@ def test_what_is_moved_between_a_tanh_and_a_function_has_no_more_bits_than_the_t
     _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21), x, host=True)
 
 
+def test_what_is_small_beside_the_largest_value_keeps_its_sign():
+    """In 16 bits all negative values were less than a step, and the codes began at zero."""
+    constants = {"s": np.float32(7.4), "z": np.int8(0), "t": np.float32(1.8e-5), "o": np.uint8(218)}
+    constants |= {"u": np.float32(1.5e-5), "p": np.uint16(300)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("DequantizeLinear", ["w", "t", "o"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Erf", ["c"], ["d"]),
+        helper.make_node("QuantizeLinear", ["d", "u", "p"], ["y"]),
+    ]
+    inputs = {"x": np.zeros((1, 256), np.int8), "w": np.arange(256, dtype=np.uint8).reshape(1, 256)}
+    inputs["x"][0, 7] = 127
+    _hold_against_the_file(model_of(nodes, constants, inputs, {"y": TensorProto.UINT16}, opset=21), inputs)
+
+
+def test_a_function_of_few_codes_into_fine_ones_fits_64_bits():
+    constants = {"s": np.float32(0.0026), "z": np.int16(-32768), "t": np.float32(0.006), "o": np.uint16(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Elu", ["a"], ["b"]),
+        helper.make_node("Reciprocal", ["b"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "t", "o"], ["y"]),
+    ]
+    x = {"x": np.arange(-32767, 32768, 257, dtype=np.int16).reshape(1, -1)}
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.UINT16}, opset=21), x)
+
+
 def _hold_against_the_file(model, inputs, *, host=False):
     program = redc.compile(model, calibrate=inputs, host=host)
     report = diff(model, program, inputs)
