@@ -166,14 +166,20 @@ def test_what_is_small_beside_the_largest_value_keeps_its_sign():
 
 
 def test_a_function_of_few_codes_into_fine_ones_fits_64_bits():
-    constants = {"s": np.float32(0.0026), "z": np.int16(-32768), "t": np.float32(0.006), "o": np.uint16(0)}
+    constants = {"s": np.float32(0.0026), "z": np.uint8(0), "t": np.float32(0.0099), "o": np.int8(0)}
+    constants |= {"k": np.float32(2.1e-5), "n": np.uint16(0), "many": np.float32(257)}
     nodes = [
         helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
-        helper.make_node("Elu", ["a"], ["b"]),
-        helper.make_node("Reciprocal", ["b"], ["c"]),
-        helper.make_node("QuantizeLinear", ["c", "t", "o"], ["y"]),
+        helper.make_node("Mul", ["a", "many"], ["b"]),
+        helper.make_node("QuantizeLinear", ["b", "s", "n"], ["c"]),
+        helper.make_node("DequantizeLinear", ["c", "s", "n"], ["d"]),
+        helper.make_node("Elu", ["d"], ["e"]),
+        helper.make_node("DequantizeLinear", ["w", "t", "o"], ["f"]),
+        helper.make_node("Div", ["f", "e"], ["g"]),
+        helper.make_node("QuantizeLinear", ["g", "k", "n"], ["y"]),
     ]
-    x = {"x": np.arange(-32767, 32768, 257, dtype=np.int16).reshape(1, -1)}
+    x = {"x": np.arange(1, 256, dtype=np.uint8).reshape(1, 255)}
+    x["w"] = np.random.default_rng(0).integers(-128, 128, (1, 255)).astype(np.int8)
     _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.UINT16}, opset=21), x)
 
 
