@@ -224,7 +224,9 @@ class Chooser:
         than a step shows in more."""
         low, high = (bound / fine.scale for bound in self._span(tensor))
         inside = fine.low - fine.zero - 1 <= low and high <= fine.high - fine.zero + 1
-        if fine.bits == codes.bits or inside or saturates(self.graph.producer(tensor)):
+        if not self.graph.quantised or fine.bits == codes.bits or inside:
+            return fine  # no code shows it
+        if saturates(self.graph.producer(tensor)):
             return fine
         return Codes(signed_bits(max(-low, high)), True, fine.scale)
 
