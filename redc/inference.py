@@ -9,6 +9,9 @@ from onnx import TensorProto
 
 Types = Mapping[str, onnx.TypeProto]
 
+SMALL = 1 << 12
+"""Values of a constant that inference may look at."""
+
 UNINFERABLE = (
     onnx.defs.SchemaError,
     onnx.shape_inference.InferenceError,

@@ -8,10 +8,7 @@ from contextlib import suppress
 
 import onnx
 
-from redc.inference import inferred
-
-SMALL = 1 << 12
-"""Values of a constant that shape inference may look at."""
+from redc.inference import SMALL, inferred
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -14,7 +14,7 @@ from redc.frontend.constants import FOLDED
 from redc.frontend.elements import ELEMENTS, NAMES
 from redc.frontend.nodes import Node, Source
 from redc.frontend.rejected import Broken, Rejected
-from redc.inference import inferred
+from redc.inference import SMALL, inferred
 from redc.ir.graph import Tensor
 
 Import = Callable[[Builder, Node], bool]
@@ -22,9 +22,6 @@ Import = Callable[[Builder, Node], bool]
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Their weights lie in crossbars; where these are graph inputs, they are to be bound."""
-
-SMALL = 1 << 12
-"""Values of a constant that shape inference may look at."""
 
 MISJUDGED = ("STFT",)
 """Operators for which ONNX's inference gives a shape that onnxruntime's result does not have."""
