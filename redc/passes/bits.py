@@ -18,27 +18,29 @@ from redc.passes.fineness import (
 )
 from redc.passes.scales import NOTHING
 from redc.passes.tables import saturates
+from redc.passes.terms import TERM_BITS
 
 FINE_BITS = 24
-"""What a host part reads, what a crossbar streams, and constants of a model that arrives in floats, have
-at most so many: those of a float32."""
+"""What a host part reads, and constants, of a model that arrives in floats have at most so many: those of
+a float32."""
 FINEST_BITS = 36
 """And what else must be fine: then a float32's bits are there also where values are far smaller than
 the largest."""
 FUNCTION_BITS = 48
 """And what only functions read whose codes the model gives: they need no room for products."""
-SATURATED_BITS = 22
+SATURATED_BITS = 23
 """Of a Tanh or Sigmoid: float32, in which the sums before it are scaled, tells no more."""
-KNEE_BITS = 20
+KNEE_BITS = 21
 """Of one whose codes end before it does."""
+STREAMED_BITS = 30
+"""What a crossbar streams, and its weights, have at most so many, or what its sums have room for, which
+is FINE_BITS at least."""
 PRODUCT_BITS = 60
 """The factors of a product have no more between them."""
 DIVIDEND_BITS = 30
 """As many are left for the bits of the quotient below the point."""
 DIVISOR_BITS = 40
 """Of one near zero these tell, how large the quotient is."""
-GUARDED_BITS = 20
-"""Of the floats and weights of a layer that a host part reads, in a model that arrives quantised."""
 
 
 class Bits:
@@ -61,13 +63,10 @@ class Bits:
     def of(self, tensor: str, codes: Codes) -> int:
         """Of a tensor that would have `codes`: theirs, or more."""
         most = self._most(tensor)
-        bits = min(codes.bits + missing(codes, self.allowed(tensor)), most)
-        if tensor in self.streamed:
-            readers = [op for op in self.graph.consumers(tensor) if isinstance(op, CrossbarOp)]
-            if self.graph.quantised and any(op.output in self._for_hosts for op in readers):
-                bits = max(bits, GUARDED_BITS)
-        elif tensor in self._for_hosts:
-            bits = max(bits, min(FINE_BITS, most))
+        more = missing(codes, self.allowed(tensor))
+        bits = min(codes.bits + more + (more > 0 and self.graph.quantised), most)
+        if tensor in self._for_hosts and tensor not in self.streamed:
+            bits = max(bits, min(FINEST_BITS if self.graph.quantised else FINE_BITS, most))
         return max(bits, codes.bits)
 
     def allowed(self, tensor: str) -> float:
@@ -81,7 +80,8 @@ class Bits:
     def _most(self, tensor: str) -> int:
         """For its rounding not to show."""
         if tensor in self.streamed:
-            return FINE_BITS
+            streaming = (op for op, _ in self._readers(tensor) if isinstance(op, CrossbarOp))
+            return min((_most_streamed(op) for op in streaming), default=FINE_BITS)
         if saturates(self.graph.producer(tensor)):
             return SATURATED_BITS
         readers = self.graph.consumers(tensor)
@@ -126,13 +126,18 @@ class Bits:
         what is made of them, or that vector operators make of it."""
         codes = self.given.get(op.output)
         allowed = SMALL * codes.scale if codes else self.allowed(op.output)
-        needed = min(weight_bits(op, allowed, self.extent, self.span), FINE_BITS)
-        return max(needed, GUARDED_BITS) if op.output in self._for_hosts else needed
+        return min(weight_bits(op, allowed, self.extent, self.span), _most_streamed(op))
 
 
 def missing(codes: Codes, allowed: float) -> int:
     """Bits without which half a step of `codes` is more than what is allowed."""
     return math.ceil(math.log2(max(codes.scale / 2 / max(allowed, NOTHING), 1.0)))
+
+
+def _most_streamed(op: CrossbarOp) -> int:
+    """Of weights, and as many of what is streamed: what the sums have room for."""
+    terms = op.weight[..., 0].size
+    return min(max((TERM_BITS - (terms - 1).bit_length()) // 2, FINE_BITS), STREAMED_BITS)
 
 
 def _most_read(op: Op, tensor: str) -> int:

@@ -26,9 +26,9 @@ from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
 from redc.passes.fineness import SMALL
 from redc.passes.scales import (
+    binary,
     choose_codes,
     codes_of,
-    round_scale,
     saturated_codes,
     signed_bits,
     widened,
@@ -147,11 +147,11 @@ class Chooser:
         low = min((codes.low - codes.zero - 1) * codes.scale for codes in made)
         high = max((codes.high - codes.zero + 1) * codes.scale for codes in made)
         reach = max(-low, high)
-        needed = signed_bits(reach / (SMALL * min(codes.scale for codes in made)))
+        needed = signed_bits(reach / (SMALL * min(codes.scale for codes in made))) + 1
         if needed > FINEST_BITS:
             return None
         bits = max(FINE_BITS, needed)
-        return Codes(bits, True, round_scale(reach / ((1 << (bits - 1)) - 1)))
+        return binary(Codes(bits, True, reach / ((1 << (bits - 1)) - 1)))
 
     def moved(self, op: StencilOp, codes: Mapping[str, Codes]) -> Codes:
         """Of what moves or pools values: those of its inputs, where they serve."""
@@ -213,20 +213,20 @@ class Chooser:
         asked = self._asked.input_bits if tensor in self._driven else self._asked.vector_bits
         if asked is not None:
             return codes
-        fine = self._reaching(tensor, codes, widened(codes, self._fine.of(tensor, codes)))
+        fine = widened(codes, self._fine.of(tensor, codes))
+        if self.graph.quantised and fine.bits > codes.bits and not saturates(self.graph.producer(tensor)):
+            fine = self._reaching(tensor, binary(fine))
         if saturates(self.graph.producer(tensor)) and not self._fine.tells(tensor, codes):
             of_seen = choose_codes(self._ranges[tensor], KNEE_BITS)
             return min(fine, of_seen, key=lambda each: each.scale)
         return fine
 
-    def _reaching(self, tensor: str, codes: Codes, fine: Codes) -> Codes:
-        """`fine` codes, finer than `codes`, as far as values were seen: what fewer bits cut off as smaller
-        than a step shows in more."""
+    def _reaching(self, tensor: str, fine: Codes) -> Codes:
+        """`fine` codes as far as values were seen: what fewer bits cut off as smaller than a step shows in
+        more."""
         low, high = (bound / fine.scale for bound in self._span(tensor))
         inside = fine.low - fine.zero - 1 <= low and high <= fine.high - fine.zero + 1
-        if not self.graph.quantised or fine.bits == codes.bits or inside:
-            return fine  # no code shows it
-        if saturates(self.graph.producer(tensor)):
+        if inside:
             return fine
         return Codes(signed_bits(max(-low, high)), True, fine.scale)
 

@@ -13,6 +13,9 @@ from redc.passes.tables import SATURATING
 SMALL = 1 / 16
 """Steps of what an operator makes by which the rounding of one of its inputs may move it."""
 
+TOLD = 2.0**-24
+"""Part of a number that float32 tells."""
+
 POINTS = 4097
 """At so many points of its input a function's slope is taken, and at as many whose magnitudes are a
 geometric series: what functions do, they do near zero."""
@@ -30,13 +33,16 @@ Span = Callable[[str], tuple[float, float]]
 
 
 def allowances(graph: Graph, given: Mapping[str, Codes], extent: Extent, span: Span) -> dict[str, float]:
-    """By how much each tensor may be off, of those between which and codes by the model no host part lies:
-    so little that these are off by SMALL steps at most.  Not at all where a quotient is on the way, of
-    which nobody knows how much it amplifies."""
+    """By how much each tensor may be off, of those behind which codes by the model follow: so little that
+    these are off by SMALL steps at most; by a part of TOLD of what it reaches, if a host part of a model
+    that arrives quantised reads it; not at all where a quotient is on the way, of which nobody knows how
+    much it amplifies."""
     allowed: dict[str, float] = {}
     fixed = {*given, *graph.constants}
     for op in reversed(graph.ops):
         if isinstance(op, HostOp):
+            for name in {*op.inputs} - fixed if graph.quantised else ():
+                allowed[name] = min(allowed.get(name, math.inf), extent(name) * TOLD)
             continue
         codes = given.get(op.output)
         own = SMALL * codes.scale if codes else allowed.get(op.output, math.inf)

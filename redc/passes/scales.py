@@ -49,8 +49,8 @@ def choose_codes(seen: Range, bits: int) -> Codes:
 def codes_of(value: F64, bits: int) -> Codes:
     """Codes for a constant: of some scales that hold it, the one at which its values round least.
 
-    Those are the finest, the finest at which 1.0 is a whole number of steps, and the finest at which
-    the smallest value is one.
+    Those are the finest power of two, the finest, the finest at which 1.0 is a whole number of steps, and
+    the finest at which the smallest value is one.
     """
     low, high = min(0.0, float(value.min())), max(0.0, float(value.max()))
     signed = low < 0
@@ -61,7 +61,13 @@ def codes_of(value: F64, bits: int) -> Codes:
     magnitudes = np.abs(value[value != 0])
     smallest = float(magnitudes.min())
     finest = round_scale(extent / steps)
-    scales = [finest, scale_of(extent, steps), round_scale(smallest / max(1, math.floor(smallest / finest)))]
+    power = 2.0 ** math.ceil(math.log2(extent / steps))
+    scales = [
+        power,
+        finest,
+        scale_of(extent, steps),
+        round_scale(smallest / max(1, math.floor(smallest / finest))),
+    ]
 
     some = magnitudes[:: -(-magnitudes.size // JUDGED)]
 
@@ -95,6 +101,13 @@ def widened(codes: Codes, bits: int) -> Codes:
         return replace(codes, bits=bits, scale=scale, zero=zero)
     reach = max(codes.high - codes.zero, codes.zero - codes.low) << more
     return Codes(reach.bit_length() + 1, True, scale)
+
+
+def binary(codes: Codes) -> Codes:
+    """For the same interval, with the next larger step that is a power of two: floats of other such steps
+    become these codes, and products of a float32's the float32 that they are, without rounding."""
+    scale = 2.0 ** math.ceil(math.log2(codes.scale))
+    return replace(codes, scale=scale, zero=round(codes.zero * (codes.scale / scale)))
 
 
 def saturated_codes(op: Op | None, bits: int) -> Codes | None:

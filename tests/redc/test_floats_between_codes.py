@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -207,7 +210,7 @@ def test_a_model_whose_only_codes_a_host_part_makes_arrives_quantised():
     _hold_against_the_file(model, {"x": x}, host=True)
 
 
-def test_what_a_host_part_may_quantise_reaches_it_in_24_bits():
+def test_what_a_host_part_may_quantise_reaches_it_as_a_float_would():
     """In 16 bits some bytes come out otherwise, and the next layer makes hundreds of steps of one."""
     constants = {"s": np.float32(0.04), "z": np.uint8(128)}
     nodes = [
@@ -218,7 +221,9 @@ def test_what_a_host_part_may_quantise_reaches_it_in_24_bits():
     inputs = {"x": np.arange(256, dtype=np.uint8).reshape(1, 256)}
     model = model_of(nodes, constants, inputs, {"y": TensorProto.UINT8})
     program = redc.compile(model, calibrate=inputs)
-    assert [b.type.bits for b in program.buffers.values() if b.tensor == "b"] == [24]
+    (made,) = (buffer for buffer in program.buffers.values() if buffer.tensor == "b")
+    assert made.type.bits == 36
+    assert math.frexp(made.scale)[0] == 0.5, "a power of two"
     np.testing.assert_array_equal(
         runtime.run(program, inputs).outputs["y"], as_the_file_says(model, inputs)["y"]
     )
@@ -328,3 +333,84 @@ def test_functions_of_what_a_host_makes_are_a_step_from_the_files_codes_at_most(
     outputs = {"fine": TensorProto.INT16, "coarse": TensorProto.INT8}
     model = model_of(nodes, constants, inputs, outputs, opset=21)
     _hold_against_the_file(model, inputs, host=True)
+
+
+def test_a_host_part_that_decides_by_a_threshold_decides_as_onnxruntime_does():
+    """What equals the threshold fell on its other side at every other scale."""
+    x = {"x": np.arange(-128, 128).astype(np.int8).reshape(4, 64)}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scale = np.float32(rng.uniform(0.001, 0.1))
+        alpha = float(np.float32(rng.integers(1, 100)) * scale)
+        constants = {"s": scale, "z": np.int8(3), "t": np.float32(scale * 0.7), "o": np.int8(-128)}
+        nodes = [
+            helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+            helper.make_node("Neg", ["a"], ["b"]),
+            helper.make_node("ThresholdedRelu", ["b"], ["c"], alpha=alpha),
+            helper.make_node("QuantizeLinear", ["c", "t", "o"], ["y"]),
+        ]
+        model = model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21)
+        _hold_against_the_file(model, x, host=True)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_float_layers_in_front_of_a_host_part_are_as_fine_as_the_codes_behind_it_ask(layers):
+    """The host's product of two tensors makes 16 bits of them: of layers in 16 bits, 2 to 4 steps."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        inputs = {
+            "x": rng.standard_normal((1, 2, 5, 6)).astype(np.float32),
+            "q": rng.integers(-128, 128, (1, 2, 4, 3)).astype(np.int8),
+        }
+        widths = [*[6, 5, 4][:layers], 4]
+        constants = {"s": np.float32(0.03), "z": np.int8(-20), "o": np.int16(0)}
+        nodes, at = [], "x"
+        for number, (rows, columns) in enumerate(itertools.pairwise(widths)):
+            constants[f"w{number}"] = (rng.standard_normal((rows, columns)) * 0.3).astype(np.float32)
+            nodes.append(helper.make_node("MatMul", [at, f"w{number}"], [f"m{number}"]))
+            at = f"m{number}"
+        nodes += [
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["other"]),
+            helper.make_node("MatMul", [at, "other"], ["p"]),
+            helper.make_node("Relu", ["p"], ["r"]),
+            helper.make_node("QuantizeLinear", ["r", "t", "o"], ["y"]),
+        ]
+        constants["t"] = np.float32(2.0**-15)
+        model = model_of(nodes, constants, inputs, {"y": TensorProto.INT16}, opset=21)
+        _hold_against_the_file(model, inputs, host=True)
+
+
+def test_constants_are_what_they_are_beside_codes_that_reach_much_further():
+    """The largest of a wide tensor and a constant was a constant times 1.00008."""
+    rng = np.random.default_rng(0)
+    x = {"x": (rng.standard_normal((4, 6)) * 100).astype(np.float32)}
+    constants = {"c": rng.uniform(-0.6, 0.4, 6).astype(np.float32), "half": np.float32(0.5)}
+    constants |= {"low": np.float32(-1.1), "high": np.float32(0.64)}
+    constants |= {"s": np.float32(7.2e-6), "z": np.uint16(0)}
+    nodes = [
+        helper.make_node("Max", ["c", "x"], ["a"]),
+        helper.make_node("Abs", ["a"], ["b"]),
+        helper.make_node("Pow", ["b", "half"], ["d"]),
+        helper.make_node("Clip", ["d", "low", "high"], ["e"]),
+        helper.make_node("Gelu", ["e"], ["f"]),
+        helper.make_node("QuantizeLinear", ["f", "s", "z"], ["y"]),
+    ]
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.UINT16}, opset=21), x)
+
+
+@pytest.mark.parametrize("seed", [14, 18, 23, 36, 38, 46, 52])
+def test_quotients_by_sums_near_zero_have_more_bits_than_24(seed):
+    """Of so many in what the crossbar streams, and in its weights, these codes were 2 to 5 steps off."""
+    rng = np.random.default_rng(seed)
+    x = {"x": rng.integers(-128, 128, (2, 2, 9, 9)).astype(np.int8)}
+    constants = {"s": np.float32(0.0012), "z": np.int8(-50), "d": np.float32(0.0044977)}
+    constants |= {"w": (rng.standard_normal((3, 2, 1, 2)) * 0.1).astype(np.float32)}
+    constants |= {"t": np.float32(0.05), "o": np.int16(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Div", ["a", "d"], ["b"]),
+        helper.make_node("Conv", ["b", "w"], ["c"], kernel_shape=[1, 2]),
+        helper.make_node("Reciprocal", ["c"], ["e"]),
+        helper.make_node("QuantizeLinear", ["e", "t", "o"], ["y"]),
+    ]
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT16}, opset=21), x)
