@@ -16,7 +16,6 @@ from redc.passes.fineness import (
     read_by_hosts,
     weight_bits,
 )
-from redc.passes.scales import NOTHING
 from redc.passes.tables import saturates
 from redc.passes.terms import TERM_BITS
 
@@ -28,6 +27,8 @@ FINEST_BITS = 36
 the largest."""
 FUNCTION_BITS = 48
 """And what only functions read whose codes the model gives: they need no room for products."""
+LEAST = 2.0**-149
+"""Nothing need be finer: the smallest float32."""
 SATURATED_BITS = 23
 """Of a Tanh or Sigmoid: float32, in which the sums before it are scaled, tells no more."""
 KNEE_BITS = 21
@@ -131,7 +132,7 @@ class Bits:
 
 def missing(codes: Codes, allowed: float) -> int:
     """Bits without which half a step of `codes` is more than what is allowed."""
-    return math.ceil(math.log2(max(codes.scale / 2 / max(allowed, NOTHING), 1.0)))
+    return math.ceil(math.log2(max(codes.scale / 2 / max(allowed, LEAST), 1.0)))
 
 
 def _most_streamed(op: CrossbarOp) -> int:

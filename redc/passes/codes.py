@@ -191,9 +191,11 @@ class Chooser:
             return self._own(tensor)
         if reader.output in self.given:
             return codes
-        if saturates(op) and codes.bits > SATURATED_BITS:
-            return self._own(tensor)
-        return saturated_codes(op, codes.bits) or codes
+        saturated = saturated_codes(op, codes.bits)
+        if saturated is None:
+            return codes
+        fine = codes.bits <= SATURATED_BITS and saturated.scale / 2 <= self._fine.allowed(tensor)
+        return saturated if fine else self._own(tensor)
 
     def _joined(self, tensor: str) -> StencilOp | None:
         """The operator that only moves values and that alone reads `tensor`."""

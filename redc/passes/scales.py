@@ -19,7 +19,7 @@ resolution (0.14 dB)."""
 JUDGED = 1 << 20
 """Values of a constant that say which of some scales rounds it least."""
 
-NOTHING = 1e-20
+NOTHING = 2.0**-90
 """Below this a tensor's extent is rounding noise of float32, and its scale would overflow."""
 
 

@@ -414,3 +414,41 @@ def test_quotients_by_sums_near_zero_have_more_bits_than_24(seed):
         helper.make_node("QuantizeLinear", ["e", "t", "o"], ["y"]),
     ]
     _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT16}, opset=21), x)
+
+
+def test_squares_of_tiny_values_are_not_taken_for_nothing():
+    """Variances below 10^-20 became 0, and the normalised values 100 steps off."""
+    rng = np.random.default_rng(0)
+    x = {"x": rng.integers(-128, 128, (6, 8)).astype(np.int8)}
+    constants = {"s": np.float32(9.2e-6), "z": np.int8(90), "c": np.float32(2e-8), "axes": np.array([1])}
+    constants |= {"small": np.float32(3e-26), "t": np.float32(0.05), "o": np.int8(19)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Mul", ["a", "c"], ["b"]),
+        helper.make_node("ReduceMean", ["b", "axes"], ["mean"]),
+        helper.make_node("Sub", ["b", "mean"], ["d"]),
+        helper.make_node("Mul", ["d", "d"], ["dd"]),
+        helper.make_node("ReduceMean", ["dd", "axes"], ["square"]),
+        helper.make_node("Add", ["square", "small"], ["var"]),
+        helper.make_node("Sqrt", ["var"], ["deviation"]),
+        helper.make_node("Div", ["d", "deviation"], ["e"]),
+        helper.make_node("QuantizeLinear", ["e", "t", "o"], ["y"]),
+    ]
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21), x)
+
+
+def test_a_tanh_that_is_moved_has_the_bits_that_its_own_values_need():
+    """It had the steps of 16 bits over what a Tanh can give, for values of a thousandth of that."""
+    x = {"x": np.arange(28807, 32767, 30).astype(np.int16).reshape(1, 4, 33)}
+    constants = {"s": np.float32(2.3e-8), "z": np.int16(28807), "t": np.float32(6.8e-7), "o": np.int8(0)}
+    constants |= {"parts": np.array([1, 3]), "axes": np.array([1])}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Split", ["a", "parts"], ["b", "c"], axis=1),
+        helper.make_node("Tanh", ["b"], ["d"]),
+        helper.make_node("Relu", ["c"], ["e"]),
+        helper.make_node("Concat", ["e", "d"], ["f"], axis=1),
+        helper.make_node("ReduceMean", ["f", "axes"], ["g"]),
+        helper.make_node("QuantizeLinear", ["g", "t", "o"], ["y"]),
+    ]
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21), x)
