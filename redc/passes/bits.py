@@ -70,6 +70,10 @@ class Bits:
             bits = max(bits, min(FINEST_BITS if self.graph.quantised else FINE_BITS, most))
         return max(bits, codes.bits)
 
+    def lacks(self, tensor: str, codes: Codes) -> bool:
+        """Whether its rounding shows, for all the bits that it can have."""
+        return codes.bits + missing(codes, self.allowed(tensor)) > self._most(tensor)
+
     def allowed(self, tensor: str) -> float:
         """By how much it may be off."""
         return self._allowed.get(tensor, math.inf)

@@ -25,10 +25,12 @@ from redc.passes.bits import FINE_BITS, FINEST_BITS, KNEE_BITS, SATURATED_BITS, 
 from redc.passes.context import Context
 from redc.passes.equalise import steps_per_channel
 from redc.passes.fineness import SMALL
+from redc.passes.reach import reaches
 from redc.passes.scales import (
     binary,
     choose_codes,
     codes_of,
+    cut,
     saturated_codes,
     signed_bits,
     widened,
@@ -70,6 +72,7 @@ class Chooser:
         self._ranges = _ranges(graph, self.given, context, {**read, **self._stepped})
         self._wanted: dict[str, Codes] = {}
         self._fine = Bits(graph, self.given, self._driven, self._extent, self._span)
+        self._told = reaches(graph, self.given, self._span) if graph.quantised else {}
 
     def bits_of_weights(self, op: CrossbarOp) -> int:
         """Of an operator's weights, if the model does not give them as integers: more where it gives
@@ -215,22 +218,18 @@ class Chooser:
         asked = self._asked.input_bits if tensor in self._driven else self._asked.vector_bits
         if asked is not None:
             return codes
+        span = self._span(tensor)
+        if tensor in self._told and self._fine.lacks(tensor, codes):
+            low, high = self._told[tensor]
+            span = max(span[0], low), min(span[1], high)
+            codes = cut(codes, span)
         fine = widened(codes, self._fine.of(tensor, codes))
         if self.graph.quantised and fine.bits > codes.bits and not saturates(self.graph.producer(tensor)):
-            fine = self._reaching(tensor, binary(fine))
+            fine = _reaching(binary(fine), span)
         if saturates(self.graph.producer(tensor)) and not self._fine.tells(tensor, codes):
             of_seen = choose_codes(self._ranges[tensor], KNEE_BITS)
             return min(fine, of_seen, key=lambda each: each.scale)
         return fine
-
-    def _reaching(self, tensor: str, fine: Codes) -> Codes:
-        """`fine` codes as far as values were seen: what fewer bits cut off as smaller than a step shows in
-        more."""
-        low, high = (bound / fine.scale for bound in self._span(tensor))
-        inside = fine.low - fine.zero - 1 <= low and high <= fine.high - fine.zero + 1
-        if inside:
-            return fine
-        return Codes(signed_bits(max(-low, high)), True, fine.scale)
 
     def _seen(self, tensor: str) -> Codes:
         """What the values seen ask for."""
@@ -273,6 +272,15 @@ class Chooser:
             or (isinstance(op, VectorOp) and _looks_up(op))
             for op in graph.consumers(tensor)
         )
+
+
+def _reaching(fine: Codes, span: tuple[float, float]) -> Codes:
+    """`fine` codes as far as values were seen: what fewer bits cut off as smaller than a step shows in
+    more."""
+    low, high = (bound / fine.scale for bound in span)
+    if fine.low - fine.zero - 1 <= low and high <= fine.high - fine.zero + 1:
+        return fine
+    return Codes(signed_bits(max(-low, high)), True, fine.scale)
 
 
 def _driven(graph: Graph) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from redc.ir.graph import Codes, CrossbarOp, Graph, HostOp, Op, StencilOp, VectorOp
+from redc.ir.graph import F64, Codes, CrossbarOp, Graph, HostOp, Op, StencilOp, VectorOp
 from redc.passes.tables import SATURATING
 
 SMALL = 1 / 16
@@ -106,9 +106,13 @@ def _slope(op: VectorOp | CrossbarOp, tensor: str, span: Span) -> float:
         return max(1.0, abs(activation.alpha))
     if activation.function is None:
         return 1.0
-    ends = span(tensor)
-    series = [np.geomspace(NEAREST * end, end, POINTS) for end in ends if end]
-    x = np.unique(np.concatenate([np.linspace(*ends, POINTS), *series]))
+    x = points(span(tensor))
     with np.errstate(all="ignore"):
         slopes = np.abs(np.diff(activation.function(x)) / np.diff(x))
     return float(slopes[np.isfinite(slopes)].max(initial=0.0))
+
+
+def points(span: tuple[float, float]) -> F64:
+    """Points of `span` at which a function is looked at."""
+    series = [np.geomspace(NEAREST * end, end, POINTS) for end in span if end]
+    return np.unique(np.concatenate([np.linspace(*span, POINTS), *series]))

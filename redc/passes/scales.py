@@ -103,6 +103,16 @@ def widened(codes: Codes, bits: int) -> Codes:
     return Codes(reach.bit_length() + 1, True, scale)
 
 
+def cut(codes: Codes, bounds: tuple[float, float]) -> Codes:
+    """As many codes of no more than what lies within `bounds`."""
+    low = max((codes.low - codes.zero) * codes.scale, bounds[0])
+    high = min((codes.high - codes.zero) * codes.scale, bounds[1])
+    extent, signed = max(-low, high), low < 0
+    if extent <= NOTHING:
+        return codes
+    return Codes(codes.bits, signed, scale_of(extent, (1 << codes.bits - signed) - 1))
+
+
 def binary(codes: Codes) -> Codes:
     """For the same interval, with the next larger step that is a power of two: floats of other such steps
     become these codes, and products of a float32's the float32 that they are, without rounding."""

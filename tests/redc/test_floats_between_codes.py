@@ -452,3 +452,34 @@ def test_a_tanh_that_is_moved_has_the_bits_that_its_own_values_need():
         helper.make_node("QuantizeLinear", ["g", "t", "o"], ["y"]),
     ]
     _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21), x)
+
+
+CUT = {
+    "slopes and a clip": [("PRelu", ["slope"]), ("Clip", ["low", "high"])],
+    "a smallest value and a bounded function": [("Min", ["most"]), ("Softsign", [])],
+    "factors": [("Mul", ["factors"]), ("Sub", ["factors"]), ("Relu", [])],
+    "the largest, moved": [("Max", ["factors"]), ("Neg", []), ("Transpose", []), ("Mul", ["slope"])],
+}
+
+
+@pytest.mark.parametrize("chain", CUT.values(), ids=CUT)
+@pytest.mark.parametrize("kind", [np.int8, np.uint16])
+def test_values_go_no_further_than_the_codes_behind_them_tell(chain, kind):
+    """36 bits of what an Exp makes of 25 have steps of 4, and the codes end at 11."""
+    low = np.iinfo(kind).min
+    constants = {"s": np.float32(0.198), "z": np.int8(0), "t": np.float32(0.0446), "o": kind(max(low, -100))}
+    constants |= {"slope": np.array([[[0.7]], [[0.66]], [[-0.94]]], np.float32)}
+    constants |= {"low": np.float32(-14.7), "high": np.float32(11.4), "most": np.float32(3e9)}
+    constants |= {"factors": np.array([[[0.7]], [[-2.5]], [[0.0]]], np.float32)}
+    x = {"x": np.random.default_rng(0).integers(-128, 128, (2, 3, 4, 6)).astype(np.int8)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Exp", ["a"], ["v0"]),
+    ]
+    for number, (op, more) in enumerate(chain):
+        keywords = {"perm": [0, 1, 3, 2]} if op == "Transpose" else {}
+        nodes.append(helper.make_node(op, [f"v{number}", *more], [f"v{number + 1}"], **keywords))
+    nodes.append(helper.make_node("QuantizeLinear", [f"v{len(chain)}", "t", "o"], ["y"]))
+    read = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in read}
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": KINDS[kind]}, opset=21), x)
