@@ -84,11 +84,11 @@ class Bits:
 
     def _most(self, tensor: str) -> int:
         """For its rounding not to show."""
+        if saturates(self.graph.producer(tensor)):
+            return SATURATED_BITS
         if tensor in self.streamed:
             streaming = (op for op, _ in self._readers(tensor) if isinstance(op, CrossbarOp))
             return min((_most_streamed(op) for op in streaming), default=FINE_BITS)
-        if saturates(self.graph.producer(tensor)):
-            return SATURATED_BITS
         readers = self.graph.consumers(tensor)
         if all(is_function(op) and op.outputs[0] in self.given for op in readers):
             return FUNCTION_BITS

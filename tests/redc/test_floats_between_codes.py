@@ -152,6 +152,25 @@ def test_what_is_moved_between_a_tanh_and_a_function_has_no_more_bits_than_the_t
     _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21), x, host=True)
 
 
+@pytest.mark.parametrize("function", ["Tanh", "Sigmoid"])
+def test_what_a_crossbar_streams_of_a_tanh_has_no_more_bits_than_the_tanh(function):
+    rng = np.random.default_rng(0)
+    constants = {"s": np.float32(0.02), "z": np.int8(3), "w": rng.standard_normal((4, 5)).astype(np.float32)}
+    constants |= {"v": rng.standard_normal((5, 6)).astype(np.float32)}
+    constants |= {"t": np.float32(1e-7), "o": np.int16(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node(function, ["b"], ["c"]),
+        helper.make_node("MatMul", ["c", "v"], ["d"]),
+        helper.make_node("QuantizeLinear", ["d", "t", "o"], ["y"]),
+    ]
+    x = {"x": rng.integers(-128, 128, (40, 4)).astype(np.int8)}
+    model = model_of(nodes, constants, x, {"y": TensorProto.INT16}, opset=21)
+    report = diff(model, redc.compile(model, calibrate=x), x)
+    assert report.passed, report.table()
+
+
 def test_what_is_small_beside_the_largest_value_keeps_its_sign():
     """In 16 bits all negative values were less than a step, and the codes began at zero."""
     constants = {"s": np.float32(7.4), "z": np.int8(0), "t": np.float32(1.8e-5), "o": np.uint8(218)}
