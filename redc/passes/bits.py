@@ -65,7 +65,9 @@ class Bits:
         """Of a tensor that would have `codes`: theirs, or more."""
         most = self._most(tensor)
         more = missing(codes, self.allowed(tensor))
-        bits = min(codes.bits + more + (more > 0 and self.graph.quantised), most)
+        if more and self.graph.quantised:
+            more += 1  # the next larger power of two is up to twice the step
+        bits = min(codes.bits + more, most)
         if tensor in self._for_hosts and tensor not in self.streamed:
             bits = max(bits, min(FINEST_BITS if self.graph.quantised else FINE_BITS, most))
         return max(bits, codes.bits)

@@ -218,18 +218,23 @@ class Chooser:
         asked = self._asked.input_bits if tensor in self._driven else self._asked.vector_bits
         if asked is not None:
             return codes
+        if saturates(self.graph.producer(tensor)):
+            return self._of_a_knee(tensor, widened(codes, self._fine.of(tensor, codes)))
         span = self._span(tensor)
         if tensor in self._told and self._fine.lacks(tensor, codes):
             low, high = self._told[tensor]
             span = max(span[0], low), min(span[1], high)
             codes = cut(codes, span)
         fine = widened(codes, self._fine.of(tensor, codes))
-        if self.graph.quantised and fine.bits > codes.bits and not saturates(self.graph.producer(tensor)):
-            fine = _reaching(binary(fine), span)
-        if saturates(self.graph.producer(tensor)) and not self._fine.tells(tensor, codes):
-            of_seen = choose_codes(self._ranges[tensor], KNEE_BITS)
-            return min(fine, of_seen, key=lambda each: each.scale)
-        return fine
+        return _reaching(binary(fine), span) if self.graph.quantised and fine.bits > codes.bits else fine
+
+    def _of_a_knee(self, tensor: str, codes: Codes) -> Codes:
+        """Of a Tanh or Sigmoid that would have `codes`: those of what was seen of it, if they are finer and
+        it must be finer than it can be."""
+        if self._fine.tells(tensor, self._seen(tensor)):
+            return codes
+        seen = choose_codes(self._ranges[tensor], KNEE_BITS)
+        return min(codes, seen, key=lambda each: each.scale)
 
     def _seen(self, tensor: str) -> Codes:
         """What the values seen ask for."""

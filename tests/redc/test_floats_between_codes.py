@@ -171,6 +171,27 @@ def test_what_a_crossbar_streams_of_a_tanh_has_no_more_bits_than_the_tanh(functi
     assert report.passed, report.table()
 
 
+def test_a_sigmoid_whose_codes_end_before_it_is_the_table_that_its_program_says():
+    """Cut to where the Clip ends, its table had no entry of its own, and `diff` said NO."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.0008),
+        "z": np.uint8(0),
+        "w": rng.standard_normal((4, 5)).astype(np.float32),
+    }
+    constants |= {"low": np.float32(-0.0012), "high": np.float32(0.0012)}
+    constants |= {"t": np.float32(9.5e-9), "o": np.uint16(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node("Sigmoid", ["b"], ["c"]),
+        helper.make_node("Clip", ["c", "low", "high"], ["d"]),
+        helper.make_node("QuantizeLinear", ["d", "t", "o"], ["y"]),
+    ]
+    x = {"x": rng.integers(0, 256, (6, 4)).astype(np.uint8)}
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.UINT16}, opset=21), x)
+
+
 def test_what_is_small_beside_the_largest_value_keeps_its_sign():
     """In 16 bits all negative values were less than a step, and the codes began at zero."""
     constants = {"s": np.float32(7.4), "z": np.int8(0), "t": np.float32(1.8e-5), "o": np.uint8(218)}
