@@ -179,8 +179,8 @@ def test_a_sigmoid_whose_codes_end_before_it_is_the_table_that_its_program_says(
         "z": np.uint8(0),
         "w": rng.standard_normal((4, 5)).astype(np.float32),
     }
-    constants |= {"low": np.float32(-0.0012), "high": np.float32(0.0012)}
-    constants |= {"t": np.float32(9.5e-9), "o": np.uint16(0)}
+    constants |= {"low": np.float32(-0.0012), "high": np.float32(0.0012397543)}
+    constants |= {"t": np.float32(9.458718e-9), "o": np.uint16(0)}
     nodes = [
         helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
         helper.make_node("MatMul", ["a", "w"], ["b"]),
