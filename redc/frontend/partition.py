@@ -20,6 +20,7 @@ from redc.errors import UserError
 from redc.frontend.builder import Builder
 from redc.frontend.delicate import away_from_zero, beside_hosts
 from redc.frontend.dynamic import ON_HOST, with_differences
+from redc.frontend.masks import masked
 from redc.frontend.nodes import Node, Source
 from redc.frontend.parts import check_part, measured, part_model
 from redc.frontend.rejected import Rejected
@@ -116,8 +117,15 @@ class _Groups:
         found |= dict.fromkeys(self._numbers(), Rejected("it makes a scalar that the host reads"))
         moves = Rejected("it only moves what the host reads")
         found |= dict.fromkeys(self._movers(), moves)
+        masks = Rejected("beside values as large as a mask's, like -1e9, others would have no code")
+        found |= dict.fromkeys(self._masks(), masks)
         delicate = Rejected("it stands beside host nodes, where codes would round more than the host does")
         return found | dict.fromkeys(self._delicate(), delicate)
+
+    def _masks(self) -> set[int]:
+        """See `redc.frontend.masks`."""
+        source = self.survey.source
+        return masked(self.nodes, self.survey.build.constants, source.samples) & self.survey.mine
 
     def _delicate(self) -> set[int]:
         """See `redc.frontend.delicate`."""
