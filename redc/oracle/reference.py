@@ -31,6 +31,8 @@ MANY = 10_000
 SAME_SCALE = 1e-6
 """How far a bias's scale may lie from that of the sums, relatively, to be that: float32's rounding."""
 
+WIDER = {"tensor(int4)": TensorProto.INT8, "tensor(uint4)": TensorProto.UINT8}
+
 PASSED = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "MaxPool", "Identity")
 """What onnxruntime moves quantisers across."""
 
@@ -63,7 +65,10 @@ def run_model(
         # its integer kernels take one zero point for several scales, which some of them refuse.
         try:
             session = make_session(light, large, options)
-            values = run_session(session, names, feeds, loops_of(light), "the model")
+            if _widened(light, session):
+                session = make_session(light, large, options)
+            asked = [value.name for value in light.graph.output]
+            values = run_session(session, asked, feeds, loops_of(light), "the model")
             return dict(zip(names, values, strict=True))
         except FAILURES:
             if options.graph_optimization_level == level.ORT_DISABLE_ALL:
@@ -71,12 +76,27 @@ def run_model(
     raise AssertionError("unreachable")
 
 
+def _widened(light: onnx.ModelProto, session: Any) -> bool:
+    """Whether outputs are of 4 bits, for which onnxruntime has no arrays in Python; they are cast to 8."""
+    types = {value.name: WIDER[value.type] for value in session.get_outputs() if value.type in WIDER}
+    for value in light.graph.output:
+        if value.name in types:
+            wide = f"{value.name} in 8 bits"
+            light.graph.node.append(onnx.helper.make_node("Cast", [value.name], [wide], to=types[value.name]))
+            value.CopyFrom(onnx.ValueInfoProto(name=wide))
+    return bool(types)
+
+
 def misread(graph: onnx.GraphProto) -> bool:
     """Whether an integer kernel of onnxruntime would compute something else than the quantisers and
     the operator that it stands for."""
     reading = _Reading(graph)
     return any(
-        reading.other_bias(node) or reading.other_axis(node) or _other_average(node) for node in graph.node
+        reading.other_bias(node)
+        or reading.other_axis(node)
+        or reading.of_4_bits(node)
+        or _other_average(node)
+        for node in graph.node
     )
 
 
@@ -152,6 +172,14 @@ class _Reading:
         if perm is not None:
             axis = (perm or list(range(rank))[::-1]).index(axis)
         return bool(axis != wanted % rank)
+
+    def of_4_bits(self, node: onnx.NodeProto) -> bool:
+        """Integer kernels make something else than codes of 4 bits of what a layer computes."""
+        if node.op_type != "QuantizeLinear" or node.input[0] in self._constants:
+            return False
+        zero = self._constants.get(node.input[2]) if len(node.input) > 2 else None
+        kind = zero.data_type if zero is not None else _attribute(node, "output_dtype", 0)
+        return kind in (TensorProto.INT4, TensorProto.UINT4)
 
     def _product(self, name: str) -> onnx.NodeProto | None:
         made = self._makers.get(name)

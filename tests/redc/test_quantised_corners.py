@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from onnx import TensorProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quantize import quantize_dynamic
 
 import redc
+from redc.diff import diff
+from tests.redc.quantised_drawing import model_of
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((1, 8, 8)).astype(np.float32)
@@ -80,3 +83,32 @@ def test_weights_of_four_bits_that_the_file_quantises_are_folded(opset: int, tmp
     )  # fmt: skip
     report = redc.diff(tmp_path / "b.onnx", inputs={"x": X})
     assert report.passed, report.verdict()
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT4, TensorProto.UINT4])
+def test_codes_of_4_bits_between_layers_are_compared(kind):
+    """onnxruntime hands none of them to Python, and its integer kernels make something else of them."""
+    rng = np.random.default_rng(0)
+    constants = {"s": np.float32(0.03), "z": np.int8(0), "t": np.float32(0.3), "u": np.float32(0.01)}
+    constants |= {
+        name: rng.integers(-60, 60, shape).astype(np.int8)
+        for name, shape in (("w", (8, 3, 3, 3)), ("r", (4, 8, 1, 1)))
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("DequantizeLinear", ["a", "s", "z"], ["b"]),
+        helper.make_node("DequantizeLinear", ["w", "u", "z"], ["v"]),
+        helper.make_node("Conv", ["b", "v"], ["c"]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("QuantizeLinear", ["d", "t"], ["e"], output_dtype=kind),
+        helper.make_node("DequantizeLinear", ["e", "t"], ["f"]),
+        helper.make_node("DequantizeLinear", ["r", "u", "z"], ["q"]),
+        helper.make_node("Conv", ["f", "q"], ["g"]),
+        helper.make_node("QuantizeLinear", ["g", "s", "z"], ["h"]),
+        helper.make_node("DequantizeLinear", ["h", "s", "z"], ["y"]),
+    ]
+    x = {"x": rng.standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    model = model_of(nodes, constants, x, {"y": TensorProto.FLOAT}, opset=21)
+    report = diff(model, redc.compile(model, calibrate=x), x)
+    assert report.passed, report.table()
+    assert report.layers[0].closeness.max_abs_err <= np.float32(0.3) * 1.001  # a step of the 4 bits
