@@ -17,6 +17,7 @@ from redc.errors import UserError, did_you_mean
 from redc.frontend.contrib import expanded
 from redc.frontend.external import read_external
 from redc.frontend.floats import in_float32
+from redc.frontend.narrowed import with_real_clips
 from redc.frontend.nodes import DEFAULT_DOMAINS, OLDEST_OPSET
 from redc.shelf import shelf
 
@@ -75,7 +76,7 @@ def _meant(path: Path, known: Sequence[str]) -> str:
 
 
 def _prepared(model: onnx.ModelProto, title: str) -> onnx.ModelProto:
-    return expanded(in_float32(_inlined(_raised(model), title)))
+    return with_real_clips(expanded(in_float32(_inlined(_raised(model), title))))
 
 
 def _raised(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,7 +13,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.quantize import quantize_dynamic
 
 import redc
+import runtime
 from redc.diff import diff
+from redc.oracle import run_model
 from tests.redc.quantised_drawing import model_of
 
 RNG = np.random.default_rng(5)
@@ -112,3 +114,41 @@ def test_codes_of_4_bits_between_layers_are_compared(kind):
     report = diff(model, redc.compile(model, calibrate=x), x)
     assert report.passed, report.table()
     assert report.layers[0].closeness.max_abs_err <= np.float32(0.3) * 1.001  # a step of the 4 bits
+
+
+@pytest.mark.parametrize(("low", "high"), [(-128, 127), (-7, 7), (0, 15), (None, 5)])
+def test_codes_that_a_clip_narrows_stay_on_the_accelerator(low, high):
+    """As Brevitas and QONNX write codes of other widths; a Clip of integers was the host's."""
+    rng = np.random.default_rng(0)
+    constants = {"s": np.float32(0.3), "z": np.int8(1), "t": np.float32(0.5), "u": np.float32(0.01)}
+    constants |= {"low": np.int8(low or 0), "high": np.int8(high)}
+    constants |= {"w": (rng.standard_normal((8, 3, 3, 3)) * 0.05).astype(np.float32)}
+    constants |= {"r": rng.integers(-60, 60, (4, 8, 1, 1)).astype(np.int8)}
+    bounds = ["low" if low is not None else "", "high"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Clip", ["a", *bounds], ["b"]),
+        helper.make_node("DequantizeLinear", ["b", "s", "z"], ["c"]),
+        helper.make_node("QuantizeLinear", ["w", "u", "z"], ["v"]),
+        helper.make_node("Clip", ["v", *bounds], ["n"]),
+        helper.make_node("DequantizeLinear", ["n", "u", "z"], ["m"]),
+        helper.make_node("Conv", ["c", "m"], ["d"]),
+        helper.make_node("Relu", ["d"], ["e"]),
+        helper.make_node("QuantizeLinear", ["e", "t", "z"], ["f"]),
+        helper.make_node("Clip", ["f", *bounds], ["g"]),
+        helper.make_node("DequantizeLinear", ["g", "t", "z"], ["h"]),
+        helper.make_node("DequantizeLinear", ["r", "u"], ["q"]),
+        helper.make_node("Conv", ["h", "q"], ["k"]),
+        helper.make_node("QuantizeLinear", ["k", "s", "z"], ["y"]),
+    ]
+    read = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in read}
+    x = {"x": rng.standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    model = model_of(nodes, constants, x, {"y": TensorProto.INT8}, opset=21)
+    program = redc.compile(model, calibrate=x, host=False)
+    report = diff(model, program, x)
+    assert report.passed, report.table()
+    got = runtime.run(program, x).outputs["y"].astype(int)
+    wanted = run_model(model, model.graph, x)["y"].astype(int)
+    assert np.abs(got - wanted).max() <= 1
+    assert len(np.unique(wanted)) > 3
