@@ -13,6 +13,8 @@ from runtime.room import Room
 if TYPE_CHECKING:
     from redc.diff_report import LayerRow, Report
 
+LITTLE = 10.0
+"""dB: an output below is told, whether or not a bound was asked for."""
 MOST_REASONS = 8
 """Nodes on the host that are listed with what keeps them from the accelerator."""
 
@@ -66,7 +68,7 @@ def text(report: Report, room: Room) -> str:
         table(outputs, OUTPUTS, room),
         "",
         *room.prose(_hosts(report)),
-        *room.prose(f"note: {note}" for note in (*_clipped(report), *report.notes)),
+        *room.prose(f"note: {note}" for note in (*_lost(report), *_clipped(report), *report.notes)),
         *room.prose(verdict(report).split("\n")),
     ]
     return "\n".join(parts)
@@ -131,6 +133,21 @@ def _clipped(report: Report) -> Iterator[str]:
         yield (
             f"in {which} more than {100 * MUCH:g} % of the model's values lie outside of what the program's "
             f"scales cover, most in {printable(worst.name)!r} ({percent(worst.clipped)}); {HINT}"
+        )
+
+
+def _lost(report: Report) -> Iterator[str]:
+    """Outputs of which little is left though integers may be exact, and from where on."""
+    if report.fidelity != "exact" or report.too_far():
+        return
+    for output in report.outputs:
+        if output.sqnr_db >= LITTLE:
+            continue
+        first = next((r for r in report.layers if r.closeness and not r.closeness.sqnr_db >= LITTLE), None)
+        where = f", from layer {printable(first.name)!r} on" if first is not None else ""
+        yield (
+            f"output {printable(output.name)!r} has {decibels(output.sqnr_db)} dB: little is left of what "
+            f"the model computes{where}; the verdict takes no notice of it without --min-sqnr"
         )
 
 

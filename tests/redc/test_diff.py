@@ -340,3 +340,16 @@ def test_a_model_without_crossbar_layers_is_not_said_to_be_proven():
     report = diff(model, inputs={"x": np.linspace(-1, 1, 8, dtype=np.float32)[None]})
     assert report.passed
     assert report.verdict().startswith("passed: no crossbar layers to prove; ")
+
+
+def test_an_output_of_which_little_is_left_is_told_and_from_where_on(inputs):
+    """Two bits are exact integers, and hardly an image; who asked for a bound reads it in the verdict."""
+    few = {"weight_bits": 2, "input_bits": 2}
+    report = diff(generator(), inputs=inputs, **few)
+    assert report.passed
+    assert report.outputs[0].sqnr_db < 10
+    low = next(row for row in report.layers if row.closeness and row.closeness.sqnr_db < 10)
+    after = report.table().split("little is left")[1]
+    assert f"from layer {low.name!r} on" in " ".join(after.split())
+    assert "little is left" not in diff(generator(), inputs=inputs, min_sqnr=20, **few).table()
+    assert "little is left" not in diff(generator(), inputs=inputs).table()
