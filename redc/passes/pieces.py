@@ -24,6 +24,8 @@ POINTS_BITS = 16
 """So many codes of a piece are looked at, as far apart as it takes (more of one that has over 2^48)."""
 MOST_BITS = 20
 """And so many where the function bends everywhere."""
+NEAR_BITS = 6
+"""Its codes around zero, one in 2^NEAR_BITS of them on either side, become pieces of their own."""
 PART = 1 << 6
 """Pieces begin and end at every so manieth of them, so that wide segments end there too."""
 MOST_SPANS = 3
@@ -73,7 +75,7 @@ def _cut(entries: Entries, low: int, high: int) -> list[tuple[int, int, int]]:
         return [(low, high, coarse)]
     bent = _spans(bends, count)
     if 2 * sum(last - first for first, last in bent) > count:
-        return [(low, high, max(0, (codes - 1).bit_length() - MOST_BITS))]
+        return _everywhere(entries, low, high)
     found, begin = [], low
     for first, last in bent:
         if begin < at[first]:
@@ -82,6 +84,19 @@ def _cut(entries: Entries, low: int, high: int) -> list[tuple[int, int, int]]:
         found += _cut(entries, int(at[first]), end)
         begin = end
     return [*found, (begin, high, coarse)] if begin < high else found
+
+
+def _everywhere(entries: Entries, low: int, high: int) -> list[tuple[int, int, int]]:
+    """Pieces of a function that bends everywhere: those around zero are cut again, for a root of small
+    values is lost in the first segment of a table that reaches far."""
+    bits = (high - low).bit_length()
+    coarse, near = max(0, bits - MOST_BITS), 1 << max(0, bits - NEAR_BITS)
+    first, last = max(low, -near), min(high, near)
+    if not coarse or first >= last or (first - low) % (1 << coarse):
+        return [(low, high, coarse)]
+    found = [(low, first, coarse)] if low < first else []
+    found += _cut(entries, first, last)
+    return [*found, (last, high, coarse)] if last < high else found
 
 
 def _spans(bends: Int64, count: int) -> list[tuple[int, int]]:

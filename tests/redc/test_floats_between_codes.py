@@ -523,3 +523,21 @@ def test_values_go_no_further_than_the_codes_behind_them_tell(chain, kind):
     read = {name for node in nodes for name in node.input}
     constants = {name: value for name, value in constants.items() if name in read}
     _hold_against_the_file(model_of(nodes, constants, x, {"y": KINDS[kind]}, opset=21), x)
+
+
+def test_roots_of_small_values_are_theirs_in_a_table_that_reaches_far():
+    """A root of 2e-4 in a table up to 10^5 was a point of its first segment's line, and a quarter of itself."""
+    constants = {"s": np.float32(2e-3), "z": np.int16(0), "axes": np.array([1]), "eps": np.float32(1e-5)}
+    constants |= {"t": np.float32(2.0**-9), "o": np.uint8(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Mul", ["a", "a"], ["b"]),
+        helper.make_node("ReduceMean", ["b", "axes"], ["c"]),
+        helper.make_node("Add", ["c", "eps"], ["d"]),
+        helper.make_node("Sqrt", ["d"], ["e"]),
+        helper.make_node("Div", ["a", "e"], ["f"]),
+        helper.make_node("QuantizeLinear", ["f", "t", "o"], ["y"]),
+    ]
+    codes = np.unique(np.geomspace(4, 32767, 300).astype(np.int16))
+    x = {"x": np.stack([codes, codes // 2], axis=1)}
+    _hold_against_the_file(model_of(nodes, constants, x, {"y": TensorProto.UINT8}, opset=21), x)
