@@ -526,7 +526,7 @@ def test_values_go_no_further_than_the_codes_behind_them_tell(chain, kind):
 
 
 def test_roots_of_small_values_are_theirs_in_a_table_that_reaches_far():
-    """A root of 2e-4 in a table up to 10^5 was a point of its first segment's line, and a quarter of itself."""
+    """A root of 2e-4 in a table up to 10^5 lay on its first segment's line: a quarter of itself."""
     constants = {"s": np.float32(2e-3), "z": np.int16(0), "axes": np.array([1]), "eps": np.float32(1e-5)}
     constants |= {"t": np.float32(2.0**-9), "o": np.uint8(0)}
     nodes = [
