@@ -89,18 +89,30 @@ class Expansion:
 
 def expanded(model: onnx.ModelProto) -> onnx.ModelProto:
     """`model` without the fused operators that are known; itself if it has none."""
-    graph = model.graph
-    if not any(node.domain == DOMAIN and node.op_type in EXPANSIONS for node in graph.node):
+    if not any(node.domain == DOMAIN and node.op_type in EXPANSIONS for node in model.graph.node):
         return model
-    names = {name for node in graph.node for name in (*node.input, *node.output)}
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
-    names |= initializers.keys()
+
+    def expand(expansion: Expansion) -> bool:
+        node = expansion.node
+        known = EXPANSIONS.get(node.op_type) if node.domain == DOMAIN else None
+        return known is not None and not any(node.output[1:]) and known(expansion)
+
+    return rewritten(model, {tensor.name: tensor for tensor in model.graph.initializer}, expand)
+
+
+def rewritten(
+    model: onnx.ModelProto,
+    initializers: Mapping[str, onnx.TensorProto],
+    expand: Callable[[Expansion], bool],
+) -> onnx.ModelProto:
+    """A copy of `model` with what `expand` wrote in the place of every node of which it is true;
+    `initializers` are the constants that it may look at."""
+    names = {name for node in model.graph.node for name in (*node.input, *node.output)} | initializers.keys()
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
-    for node in graph.node:
-        known = EXPANSIONS.get(node.op_type) if node.domain == DOMAIN else None
+    for node in model.graph.node:
         expansion = Expansion(node, names, initializers)
-        if known is None or any(node.output[1:]) or not known(expansion):
+        if not expand(expansion):
             nodes.append(node)
             continue
         nodes += expansion.nodes

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from redc.frontend.contrib import Expansion
+from redc.frontend.contrib import Expansion, rewritten
 
 
 def with_real_clips(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -30,23 +30,13 @@ def with_real_clips(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         if node.op_type == "Constant" and [a.name for a in node.attribute] == ["value"]:
             initializers[node.output[0]] = node.attribute[0].t
-    names = {name for node in graph.node for name in (*node.input, *node.output)} | initializers.keys()
-    nodes: list[onnx.NodeProto] = []
-    constants: list[onnx.TensorProto] = []
-    for node in graph.node:
-        expansion = Expansion(node, names, initializers)
+
+    def expand(expansion: Expansion) -> bool:
+        node = expansion.node
         quantiser = quantisers.get(node.input[0]) if _clips(node) else None
-        if quantiser is None or not _real(expansion, quantiser, initializers):
-            nodes.append(node)
-            continue
-        nodes += expansion.nodes
-        constants += expansion.constants
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    del result.graph.node[:]
-    result.graph.node.extend(nodes)
-    result.graph.initializer.extend(constants)
-    return result
+        return quantiser is not None and _real(expansion, quantiser, initializers)
+
+    return rewritten(model, initializers, expand)
 
 
 def _clips(node: onnx.NodeProto) -> bool:
